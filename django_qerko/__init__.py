@@ -1,0 +1,1 @@
+"""Qerko's webhooks, answered by a Django point of sale."""
