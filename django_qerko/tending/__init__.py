@@ -1,0 +1,5 @@
+"""What runs every few minutes, or by hand."""
+
+from django_qerko.tending.reconciling import take_back
+
+__all__ = ["take_back"]
