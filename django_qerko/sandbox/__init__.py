@@ -1,0 +1,1 @@
+"""Qerko on your own machine: it signs, calls, judges what it hears, and shows a guest's pages."""
