@@ -1,0 +1,1 @@
+"""One command, one file; each calls the same verbs as everybody else."""
