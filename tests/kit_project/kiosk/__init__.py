@@ -1,0 +1,1 @@
+"""What is sold at the kiosk, and how it is paid."""
