@@ -1,0 +1,1 @@
+"""A host that does everything differently."""

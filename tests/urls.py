@@ -1,0 +1,11 @@
+"""Where the tests' project listens."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("qerko/", include("django_qerko.urls")),
+]
