@@ -100,5 +100,5 @@ def _padded(value: object, width: int) -> str:
 
 def _hang_up() -> None:
     """Nobody reads any more; Python would complain once again when it flushes at its end."""
-    with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
