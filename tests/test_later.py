@@ -305,6 +305,20 @@ def test_without_a_broker_what_a_worker_has_already_is_left_to_it(
     assert promise(restaurant).state == "handling"
 
 
+def test_what_a_worker_answered_although_nobody_knew_is_not_answered_twice(
+    restaurant: Restaurant, monkeypatch: pytest.MonkeyPatch, answering: Answering
+) -> None:
+    def quick(_: Any, key: int) -> bool:
+        assert claiming.handle_recorded(key)
+        return False
+
+    monkeypatch.setattr(queueing, "ring", quick)
+    answering(payment_processed, RECEIPT)
+
+    assert promise(restaurant).state == "handled"
+    assert said(Reply.objects.get()) == RECEIPT.as_json()
+
+
 # -- LATER -----------------------------------------------------------------------------------------
 
 
@@ -398,12 +412,18 @@ def test_an_event_without_a_record_is_nobodys(postponed: WebhookEvent) -> None:
 
 
 @pytest.mark.parametrize("refuses", [False, True])
-def test_a_handler_may_reply_and_say_later(restaurant: Restaurant, answering: Answering, refuses: bool) -> None:
+@pytest.mark.parametrize("events", [[], LATER_ALL], ids=["now", "later"])
+def test_a_handler_may_reply_and_say_later(
+    restaurant: Restaurant, answering: Answering, settings: Any, events: list[str], refuses: bool
+) -> None:
+    settings.QERKO = settings.QERKO | {"ANSWER_LATER": events}
+
     def early(event: Any, **_: Any) -> Any:
         reply_later(event, BillNotFound() if refuses else BILL)
         return LATER
 
     answering(bill_requested, early)
+    # One answer: what leaves through /reply is not said at the door as well.
     tasks.handle_event(promise(restaurant, "getBill").pk)
 
     assert (record().state, record().status) == ("handled", 422 if refuses else 200)

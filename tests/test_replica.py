@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,7 +20,8 @@ from django_qerko import models as ours
 from django_qerko import tasks
 from django_qerko.answers import LATER, NOTHING
 from django_qerko.exceptions import DomainError
-from django_qerko.models import Bill, Payment, Reply, Restaurant, WebhookEvent
+from django_qerko.models import Bill, Payment, Reply, Restaurant, RestaurantKey, WebhookEvent
+from django_qerko.receiving.keyring import Door, Keyring
 from django_qerko.replying import reply_later
 from django_qerko.signals import (
     bill_requested,
@@ -114,6 +116,19 @@ def as_a_replica_has_it(payment: Payment) -> Payment:
 def test_a_replica_is_not_there(restaurant: Restaurant, elsewhere: Callable[[], Any]) -> None:
     with elsewhere(), pytest.raises(ConnectionDoesNotExist):
         Payment.objects.first()
+
+
+@pytest.mark.parametrize("has_address", [True, False])
+def test_a_key_that_was_taken_away_is_not_read_from_a_replica(
+    restaurant: Restaurant, elsewhere: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, has_address: bool
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "COPIED", (Restaurant, RestaurantKey))
+    token = restaurant.webhook_token if has_address else None
+
+    with elsewhere():
+        assert len(Keyring().door(token).keys) == 1
+        RestaurantKey.objects.using("default").all().delete()
+        assert Keyring().door(token) == Door(token=token, restaurant=restaurant, read_at=0)
 
 
 @pytest.mark.usefixtures("when")

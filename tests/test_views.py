@@ -446,6 +446,36 @@ def test_the_same_id_with_other_data_is_the_same_event(
     assert "other data" in caplog.text
 
 
+def test_what_failed_is_handled_again_with_the_data_that_came_first(
+    restaurant: Restaurant, answering: Answering
+) -> None:
+    asked: list[str] = []
+
+    def recovering(event: Any, **_: Any) -> Bill:
+        asked.append(event.bill_id)
+        if len(asked) == 1:
+            raise OSError("no till")
+        return Bill(id=event.bill_id, currency="CZK", items=[])
+
+    answering(bill_requested, recovering)
+
+    first = deliver(restaurant, "getBill", {"billId": "42"}, event_id="once")
+    other = deliver(restaurant, "getBill", {"billId": "43"}, event_id="once")
+
+    assert (first.status_code, other.status_code, other.json()["id"]) == (500, 200, "42")
+    assert asked == ["42", "42"]
+
+
+def test_whose_door_it_was_is_known_of_a_body_that_was_not_read(
+    restaurant: Restaurant, memory_of_its_own: rejections.Counter
+) -> None:
+    _raw(b" " * 262_145)(restaurant).send()
+    sign(b" " * 262_145, url=_nowhere(restaurant).url).send()
+
+    memory_of_its_own.write()
+    assert {rejection.restaurant for rejection in Rejection.objects.all()} == {restaurant, None}
+
+
 def test_another_restaurant_may_use_the_same_id(restaurant: Restaurant, answering: Answering) -> None:
     answering(bill_requested, BILL)
     other = Restaurant.objects.create(name="another")

@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from django_qerko import signatures
 from django_qerko.conf import conf
 from django_qerko.events import read_document
-from django_qerko.exceptions import Forged, UnknownRestaurant
+from django_qerko.exceptions import Forged, Rejection, UnknownRestaurant
 from django_qerko.models import Restaurant
 from django_qerko.receiving.keyring import LOOKED_AGAIN_AFTER, Door, keyring
 from django_qerko.receiving.reading import kept_headers, read_body, signed_request
@@ -49,7 +49,11 @@ class QerkoAuthentication(BaseAuthentication):
         raw: HttpRequest = request._request
         route = request.parser_context["kwargs"]
         received = time.time()
-        body = read_body(raw)
+        try:
+            body = read_body(raw)
+        except Rejection as rejection:
+            rejection.restaurant = _door(route.get("token")).restaurant
+            raise
         if "address" in route:
             raise UnknownRestaurant("unknown_address", "This address under the webhook's is nobody's")
         door = _door(route.get("token"))

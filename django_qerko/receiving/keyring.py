@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from django.db import router
+
 from django_qerko.keys import ApiKey
 from django_qerko.models import Restaurant, RestaurantKey
 
@@ -74,13 +76,16 @@ class Keyring:
 
 
 def _read(token: uuid.UUID | None, now: float) -> Door:
-    restaurant = Restaurant.objects.only_one() if token is None else None
+    """Read where it is written: a replica that lags would go on trusting a key that was taken away."""
+    restaurants = Restaurant.objects.using(router.db_for_write(Restaurant))
+    keys = RestaurantKey.objects.using(router.db_for_write(RestaurantKey))
+    restaurant = restaurants.only_one() if token is None else None
     address = restaurant.webhook_token if restaurant else token
-    rows = list(RestaurantKey.objects.opening(address)) if address else []
+    rows = list(keys.opening(address)) if address else []
     if rows:
         restaurant = rows[0].restaurant
     elif token is not None:
-        restaurant = Restaurant.objects.filter(webhook_token=token).first()
+        restaurant = restaurants.filter(webhook_token=token).first()
     return Door(token=token, restaurant=restaurant, keys=tuple(_readable(rows)), read_at=now)
 
 

@@ -22,6 +22,7 @@ from django_qerko.events import Event
 from django_qerko.exceptions import Busy, Malformed, Rejection, TooLate
 from django_qerko.handling import claiming
 from django_qerko.models import WebhookEvent
+from django_qerko.models.about import event_of
 from django_qerko.models.kept import printable
 from django_qerko.receiving import rejections
 from django_qerko.receiving.authentication import CHALLENGE, Delivery, QerkoAuthentication
@@ -81,12 +82,14 @@ class WebhookView(APIView):
         with rejections.rejected_at(delivery.restaurant, delivery.body):
             said = events.read_event(delivery.document, named=event)
             record, is_new = _enter(delivery, said)
-            if not is_new:
-                _compare(record, delivery, said)
-                record = claiming.take_up(record, said, deadline_at=delivery.deadline_at)
-            else:
+            was_promised = not is_new and record.promised_at is not None
+            if is_new:
                 record = claiming.go_on(record, said)
-        if record.is_promised:
+            else:
+                said = _first_said(record, delivery, said)
+                record = claiming.take_up(record, said, deadline_at=delivery.deadline_at)
+        # Where 202 became due meanwhile, be it that a handler said LATER, the answer leaves through /reply alone.
+        if record.is_promised or (record.promised_at is not None and not was_promised):
             return HttpResponse(NOTED, status=202, content_type="application/json")
         return HttpResponse(bytes(record.answer or b""), status=record.status, content_type="application/json")
 
@@ -137,15 +140,25 @@ def _enter(delivery: Delivery, event: Event) -> tuple[WebhookEvent, bool]:
     return WebhookEvent.objects.enter(record)
 
 
-def _compare(record: WebhookEvent, delivery: Delivery, event: Event) -> None:
-    """The same id is the same event: under another name it is somebody's mistake, other data is worth a warning."""
+def _first_said(record: WebhookEvent, delivery: Delivery, event: Event) -> Event:
+    """The same id is the same event, as it was said first; other data is worth a warning.
+
+    Raises Malformed for another name, which is somebody's mistake.
+    """
     identity, name, known_as = (printable(text) for text in (event.id, event.name, record.name))
     if record.name != event.name:
         log.error("Event %s was delivered as %s, and is known as %s", identity, name, known_as)
         raise Malformed("event_renamed", f"The event's id is known under another name, {known_as}")
-    known = bytes(record.payload)
-    if known != delivery.body and events.read_document(known).get("data") != event.data:
+    if bytes(record.payload) == delivery.body:
+        return event
+    try:
+        first = event_of(record)
+    except Malformed:
+        # An older version took in what this one cannot read, and here it comes in a way that it can.
+        return event
+    if first.data != event.data:
         log.warning("Event %s (%s) was delivered again with other data; the first counts", identity, name)
+    return first
 
 
 def _error(status: int, code: str | None, message: str, **headers: str) -> HttpResponse:
