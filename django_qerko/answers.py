@@ -29,6 +29,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from django_qerko import amounts
+from django_qerko.exceptions import DomainError
 
 #: Deeper nesting is nobody's data; what refers to itself would have no end.
 MAX_DEPTH: Final = 128
@@ -163,7 +164,8 @@ class BillDiscountOffer(_Value):
 
 
 class Bill(_Value):
-    """A bill and its *unpaid* items, all in one ISO 4217 ``currency`` (protocol section 5, D).
+    """A bill and its items, all in one ISO 4217 ``currency`` (protocol section 5, D): what is still owed, or everything
+    that was ordered, as ``BILL_ITEMS`` says.
 
     ``additional_data`` and the items' come back with the payment. ``created`` is a ``datetime`` with an
     offset, or ISO 8601. ``upcharges`` are passed through as they are, since nothing public describes them.
@@ -282,6 +284,12 @@ def write(answer: Answer) -> bytes:
 def write_error(code: str | None, message: str) -> bytes:
     """The JSON of an error (protocol section 5, C); half surrogates become question marks."""
     return _bytes({"code": code and _whole(code), "message": _whole(message)})
+
+
+def read_error(written: bytes) -> DomainError:
+    """The refusal whose JSON ``write_error`` gave."""
+    error = json.loads(written)
+    return DomainError(error["code"], error["message"])
 
 
 def _whole(text: str) -> str:

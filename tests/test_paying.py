@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -441,6 +442,47 @@ def test_a_start_that_waits_for_a_later_answer_is_put_to_the_handler_again(
     assert (record.state, record.handlings, Payment.objects.get().state) == ("handling", 2, "started")
 
 
+def test_a_start_about_which_no_handler_decided_in_time_is_put_to_it_under_another_event(
+    restaurant: Restaurant, answering: Answering
+) -> None:
+    postpone(restaurant, answering, "paymentStart")
+    WebhookEvent.objects.update(state="stale", deadline_at=timezone.now(), finished_at=timezone.now())
+
+    def refuse(**_: Any) -> None:
+        raise DomainError("ACCESS_DENIED", "not today")
+
+    answering(payment_started, refuse)
+
+    assert deliver(restaurant, "paymentStart", event_id="second").status_code == 422
+    assert (Payment.objects.get().state, Bill.objects.get().locked) == ("cancelled", {})
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason=ONE_WRITER)
+def test_a_refusal_that_overtakes_the_beginning_it_refuses_is_booked(
+    transactional_restaurant: Restaurant, answering: Answering
+) -> None:
+    open_bill(transactional_restaurant, "42")
+
+    def refuse(record: int) -> None:
+        reply_later(record, DomainError("ACCESS_DENIED", "not today"))
+        connection.close()
+
+    def overtaken(event: Any, **_: Any) -> Any:
+        thread = threading.Thread(target=refuse, args=[event.record])
+        thread.start()
+        thread.join(20)
+        return LATER
+
+    answering(payment_started, overtaken)
+
+    assert deliver(transactional_restaurant, "paymentStart").status_code == 202
+    payment = Payment.objects.get()
+    assert (payment.state, payment.reason) == ("cancelled", "ACCESS_DENIED: not today")
+    assert Bill.objects.get().locked == {}
+    assert Reply.objects.get().is_error
+
+
 @pytest.mark.parametrize("answer", [RECEIPT, DomainError("ACCESS_DENIED", "not today")], ids=["answer", "refusal"])
 def test_what_comes_too_late_changes_nothing(restaurant: Restaurant, answering: Answering, answer: Any) -> None:
     begin(restaurant, payment_id="p1")
@@ -673,6 +715,28 @@ def test_a_handling_that_the_database_gives_up_is_begun_again(
 
     assert (said(restaurant, "paymentStart")[0], len(tries)) == (status, asked)
     assert Payment.objects.count() == (1 if status == 200 else 0)
+
+
+@pytest.mark.parametrize("state", ["STARTED", "PAID"])
+def test_a_handling_that_somebody_else_has_is_not_begun_again(
+    restaurant: Restaurant, answering: Answering, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    tries: list[int] = []
+    look_again = WebhookEvent.look_again
+
+    def deadlocked(**_: Any) -> None:
+        tries.append(1)
+        raise OperationalError(1213, "Deadlock found when trying to get lock; try restarting transaction")
+
+    def look(record: WebhookEvent) -> None:
+        WebhookEvent.objects.update(claim=uuid.uuid4(), handlings=2)
+        look_again(record)
+
+    answering({"STARTED": payment_started, "PAID": payment_closed}[state], deadlocked)
+    monkeypatch.setattr(WebhookEvent, "look_again", look)
+
+    assert deliver(restaurant, "paymentStart" if state == "STARTED" else "paymentClosed").status_code == 503
+    assert (len(tries), WebhookEvent.objects.get().state) == (1, "handling")
 
 
 @pytest.mark.parametrize("args", [(), ("disk I/O error",), (2006, "Server has gone away")], ids=str)

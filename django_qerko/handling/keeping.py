@@ -55,7 +55,7 @@ def handle(record: WebhookEvent, event: Event) -> WebhookEvent:
     try:
         _in_one_transaction(record, event, started, bookings)
     except ClaimLost as lost:
-        _give_up(record, event, lost, _since(started))
+        _give_up(record, claim, event, lost, _since(started))
     except (Exception, CancelledError) as error:
         # Asked of the table: the commit itself may have failed, or only what was to follow it.
         record.look_again()
@@ -73,8 +73,9 @@ def _in_one_transaction(record: WebhookEvent, event: Event, started: float, book
     """Everything that a handling writes; again where the database gave it up for another transaction's sake.
 
     Its booking is added to ``bookings`` before the commit, which a hook of the project's may break when it is done.
+    Raises ClaimLost where somebody else took the record up meanwhile.
     """
-    tries = 1
+    tries, claim = 1, record.claim
     while True:
         try:
             with transaction.atomic(using=record._state.db):
@@ -88,6 +89,8 @@ def _in_one_transaction(record: WebhookEvent, event: Event, started: float, book
                 raise
             log.warning("The handling of %s met another in the database, and is begun again: %s", record, error)
             record.look_again()
+            if record.claim != claim:
+                raise ClaimLost(f"{record} was taken up elsewhere before its handling could begin again.") from error
             tries += 1
 
 
@@ -171,7 +174,7 @@ def _keep(record: WebhookEvent, event: Event, said: _Said | None, booking: Booki
         record.look_at_deadline()  # another delivery may have opened a new one
     late = is_late(event, at=now, deadline_at=record.deadline_at)
     if said is None:
-        kept = not late and _postpone(record, now, duration)
+        kept = not late and _postpone(record, event, booking, now, duration)
     else:
         kept = not late and record.finish(
             status=said.status,
@@ -191,12 +194,17 @@ def _keep(record: WebhookEvent, event: Event, said: _Said | None, booking: Booki
         raise ClaimLost(f"The handling of {record} took {duration.total_seconds():.1f} s, and its claim ran out.")
 
 
-def _postpone(record: WebhookEvent, at: datetime, duration: timedelta) -> bool:
-    """A handler said LATER; where it, or somebody else, replied during this handling, that is the answer."""
+def _postpone(record: WebhookEvent, event: Event, booking: Booking, at: datetime, duration: timedelta) -> bool:
+    """A handler said LATER; where it, or somebody else, replied during this handling, that is the answer.
+
+    A refusal of somebody else's could not see what this handling has booked.
+    """
     if not record.postpone(at=at, duration=duration):
         return False
     first = _replies(record).filter(created_at__gte=at - duration).order_by("pk").first()
     if first is not None:
+        if first.is_error:
+            bookkeeping.refused(event, booking, answers.read_error(bytes(first.answer)))
         record.finish_postponed(status=422 if first.is_error else 200, answer=bytes(first.answer), at=at)
     return True
 
@@ -206,9 +214,9 @@ def _replies(record: WebhookEvent) -> ReplyQuerySet:
     return Reply.objects.using(record._state.db).filter(event=record)
 
 
-def _give_up(record: WebhookEvent, event: Event, lost: ClaimLost, duration: timedelta) -> NoReturn:
+def _give_up(record: WebhookEvent, claim: UUID | None, event: Event, lost: ClaimLost, duration: timedelta) -> NoReturn:
     log.error("%s What its handler wrote is undone.", lost)
-    if event.is_question and record.expire(at=timezone.now(), duration=duration):
+    if event.is_question and record.claim == claim and record.expire(at=timezone.now(), duration=duration):
         _tell_failed(record, event, lost)
         raise TooLate from lost
     raise Busy(f"{record} was taken up elsewhere") from lost

@@ -197,9 +197,9 @@ def _begin_again(event: PaymentStarted, payment: Payment) -> Booking:
 
 
 def _waits_for_handler(event: PaymentStarted, payment: Payment) -> bool:
-    """Whether a handler said LATER to its beginning and may still refuse it, or this is that same event again."""
+    """Whether this is the event that began it, or no handler has decided about that one: it may still be refused."""
     cause = WebhookEvent.objects.using(book().db).filter(payment_steps__payment=payment).first()
-    return cause is not None and (cause.pk == event.record or cause.is_postponed)
+    return cause is not None and (cause.pk == event.record or not cause.is_handled)
 
 
 def _refusal(
