@@ -35,7 +35,7 @@ def reply(restaurant: Restaurant) -> Reply:
 
 
 def take_up(reply: Reply, at: datetime) -> Reply | None:
-    return Reply.objects.take_up(reply.pk, at=at, until=at + 5 * SECOND)
+    return Reply.objects.take_up(reply.pk, at=at, until=at + 5 * SECOND, grace=SECOND)
 
 
 def kept(reply: Reply) -> dict[str, Any]:
@@ -230,6 +230,12 @@ def test_an_abandoned_claim_is_taken_up_and_its_holder_has_lost_it(reply: Reply)
     assert not found.mark_delivered(at=NOON + 7 * SECOND)
 
 
+def test_a_claim_runs_out_soon_after_the_deadline(reply: Reply) -> None:
+    take_up(reply, NOON + 12 * SECOND)
+
+    assert kept(reply)["claimed_until"] == NOON + 16 * SECOND
+
+
 @pytest.mark.parametrize("seconds", [0, 15, 60])
 def test_what_is_not_due_is_not_taken_up(reply: Reply, seconds: int) -> None:
     before = kept(reply)
@@ -239,7 +245,7 @@ def test_what_is_not_due_is_not_taken_up(reply: Reply, seconds: int) -> None:
 
 
 def test_what_is_not_there_is_not_taken_up(reply: Reply) -> None:
-    assert Reply.objects.take_up(reply.pk + 1, at=NOON + SECOND, until=NOON + 5 * SECOND) is None
+    assert Reply.objects.take_up(reply.pk + 1, at=NOON + SECOND, until=NOON + 5 * SECOND, grace=SECOND) is None
 
 
 # -- What happens to them ----------------------------------------------------------------------------

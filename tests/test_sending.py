@@ -230,7 +230,9 @@ def test_of_two_messengers_one_goes(record: WebhookEvent, settings: Any) -> None
     reply = reply_later(record, BILL)
 
     with qerko(settings, saying(response())):
-        claimed = Reply.objects.take_up(reply.pk, at=timezone.now(), until=timezone.now() + timedelta(seconds=5))
+        claimed = Reply.objects.take_up(
+            reply.pk, at=timezone.now(), until=timezone.now() + timedelta(seconds=5), grace=timedelta(seconds=1)
+        )
         assert claimed is not None
         assert not sending.send(reply.pk)
     assert not Attempt.objects.exists()
@@ -239,7 +241,9 @@ def test_of_two_messengers_one_goes(record: WebhookEvent, settings: Any) -> None
 def test_a_messenger_whose_claim_was_taken_over_leaves_the_reply_alone(record: WebhookEvent, settings: Any) -> None:
     reply = reply_later(record, BILL)
 
-    messenger = Reply.objects.take_up(reply.pk, at=timezone.now(), until=timezone.now() + timedelta(seconds=9))
+    messenger = Reply.objects.take_up(
+        reply.pk, at=timezone.now(), until=timezone.now() + timedelta(seconds=9), grace=timedelta(seconds=1)
+    )
     assert messenger is not None
     Reply.objects.update(claim="00000000-0000-4000-8000-000000000000")
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 from django.db import IntegrityError, models, transaction
-from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
 from django.utils import timezone
 
 from django_qerko.keys import ApiKey
@@ -62,10 +62,14 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
         """Waiting, though their deadline has passed."""
         return self.waiting().unclaimed(at).filter(deadline_at__lte=at)
 
-    def take_up(self, key: int, *, at: datetime, until: datetime) -> Reply | None:
-        """Claim the sending of one reply, and give it with its letterhead; ``None`` where it is not due."""
+    def take_up(self, key: int, *, at: datetime, until: datetime, grace: timedelta) -> Reply | None:
+        """Claim the sending of one reply, and give it with its letterhead; ``None`` where it is not due.
+
+        The claim runs out at ``until``, and so long after the deadline as ``grace`` at the latest.
+        """
         claim = uuid.uuid4()
-        if not self.filter(pk=key).due(at).update(claim=claim, claimed_until=until):
+        ends = Case(When(deadline_at__lt=until - grace, then=F("deadline_at") + grace), default=Value(until))
+        if not self.filter(pk=key).due(at).update(claim=claim, claimed_until=ends):
             return None
         return self.with_letterhead().filter(pk=key, claim=claim).first()
 

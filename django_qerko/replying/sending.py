@@ -47,7 +47,7 @@ def send(key: int) -> bool:
     """
     now = timezone.now()
     until = now + timedelta(seconds=sum(conf.HTTP_TIMEOUT)) + _GRACE
-    reply = Reply.objects.using(router.db_for_write(Reply)).take_up(key, at=now, until=until)
+    reply = Reply.objects.using(router.db_for_write(Reply)).take_up(key, at=now, until=until, grace=_GRACE)
     if reply is None:
         return False
     # By the clock after the claim, which may have waited for a lock until it was too late.
