@@ -958,6 +958,17 @@ def test_a_payment_whose_money_moved_is_taken_back_only_where_qerko_says_somethi
     assert Payment.objects.to_be_asked_about(timezone.now()).exists() is (state == "processed")
 
 
+@pytest.mark.parametrize(("becomes", "state"), [("STARTED", "started"), ("CANCELLED", "cancelled")])
+def test_a_payment_whose_state_was_not_told_is_asked_about_before_it_is_taken_back(
+    restaurant: Restaurant, opened: Opening, becomes: str, state: str
+) -> None:
+    payment = records.begin(restaurant, payment_id="p1", members={"state": None})
+    qerko = opened(cancelled_by({"p1": told(state="STARTED")}, becomes))
+
+    assert take_back(payment).state == state
+    assert paths(qerko) == ["get-payment", "cancel-payment", "get-payment"]
+
+
 @pytest.mark.parametrize(
     ("state", "asked"), [("started", ["cancel-payment", "get-payment"]), ("processed", ["get-payment"])]
 )

@@ -1,4 +1,4 @@
-"""What runs every few minutes, or by hand."""
+"""What runs every two seconds and every minute, or by hand."""
 
 from django_qerko.tending.reconciling import take_back
 

@@ -1,4 +1,4 @@
-"""Count and measure: for the command, the health page and metrics alike."""
+"""Count and measure, for ``qerko_stats``."""
 
 from __future__ import annotations
 

@@ -137,8 +137,8 @@ def take_back(payment: Payment) -> Payment:
     payment.claim_question(next_at=_next_question(payment, timezone.now()))
     was = [payment.payload.get("state")]
     try:
-        if payment.state == Payment.State.PROCESSED:
-            # Qerko's word for that is not public, so it is asked for.
+        if payment.state == Payment.State.PROCESSED or was == [None]:
+            # Qerko's word for where it stands was not told, so it is asked for.
             was.append(asking.ask(payment.restaurant, payment.payment_id).state)
         was_taken = asking.cancel(payment.restaurant, payment.payment_id)
         heard = asking.ask(payment.restaurant, payment.payment_id)
