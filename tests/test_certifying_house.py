@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.dispatch import Signal
 from pytest_django import Settings
 
-from django_qerko import queueing
+from django_qerko import queueing, tasks
 from django_qerko.certifying import RULES, Outcome, Verdict, house, on_stage, try_rule
 from django_qerko.conf import conf
 from django_qerko.exceptions import BillNotFound
@@ -22,6 +22,7 @@ from django_qerko.receiving import rejections
 from django_qerko.sandbox.conversation import PointOfSale
 from django_qerko.signals import bill_requested, table_list_requested
 from tests.deliveries import KEY, OTHER_KEY
+from tests.records import enter
 
 Answering = Callable[[Signal, object], None]
 
@@ -43,6 +44,16 @@ def test_the_fixture_brings_the_restaurant() -> None:
     restaurant = house.the_restaurant(fill)
 
     assert (restaurant.name, restaurant.api_key) == ("U Kocoura", OTHER_KEY)
+
+
+@pytest.mark.django_db
+def test_what_the_fixture_rings_for_is_run_at_once_and_reaches_no_broker() -> None:
+    event = enter(Restaurant.objects.add(name="U Kocoura", api_key=KEY), state="received")
+
+    house.the_restaurant(lambda: tasks.handle_event.delay(event.pk))
+
+    event.refresh_from_db()
+    assert event.state == "stale"
 
 
 @pytest.mark.django_db

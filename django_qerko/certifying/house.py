@@ -72,12 +72,13 @@ def an_own_database() -> Iterator[None]:
 
 
 def the_restaurant(fill: Callable[[], object] | None) -> Restaurant:
-    """The restaurant that ``fill`` leaves; one of ours, where there is no other.
+    """The restaurant that ``fill`` leaves; one of ours, where there is no other. The tasks that it rings for run here.
 
     Raises ValueError where there is none whose key can be read.
     """
     if fill is not None:
-        fill()
+        with queueing.eagerly():
+            fill()
     if not Restaurant.objects.exists():
         return Restaurant.objects.add(name=_NAME, api_key=ApiKey(_EXAMPLE_KEY))
     for restaurant in Restaurant.objects.all():
