@@ -25,7 +25,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "REPLY_DEADLINE": timedelta(seconds=15),
     # Connect and read, in seconds; clipped to the deadline.
     "HTTP_TIMEOUT": (1.0, 5.0),
-    # The schemes that are accepted; one alone is required.
+    # The schemes that are accepted: of both either is enough, one alone is required; whichever is there must verify.
     "SIGNATURE_SCHEMES": ("rfc9421", "hmac-sha256"),
     # How far `created` may lie in the future (protocol section 2, A).
     "CLOCK_SKEW": timedelta(seconds=5),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import json
 import re
@@ -11,7 +12,7 @@ from decimal import Decimal
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from django.dispatch import Signal
@@ -122,11 +123,52 @@ def test_every_reason_of_a_rejection_has_its_cure() -> None:
     assert sorted(told) == sorted(set(raised))
 
 
-@pytest.mark.parametrize("line", [row[0] for row in rows("operating.md", "What the log says")])
-def test_a_line_of_the_log_is_one_that_is_written(line: str) -> None:
-    pieces = [re.escape(piece) for piece in line.strip("`").replace("401, …", "…").split("…")]
+LOG = rows("operating.md", "What the log says")
 
-    assert re.search('[^"]*'.join(pieces), SOURCE), line
+
+def pieces(line: str) -> list[str]:
+    """The words of a line of the log between what is left open in it, as regular expressions."""
+    return [re.escape(piece) for piece in line.strip("`").replace("401, …", "…").split("…")]
+
+
+@pytest.mark.parametrize("line", [row[0] for row in LOG])
+def test_a_line_of_the_log_is_one_that_is_written(line: str) -> None:
+    assert re.search('[^"]*'.join(pieces(line)), SOURCE), line
+
+
+class Logged(NamedTuple):
+    """A line that the code logs, with what it fills in left open; ``level`` is none where it is worked out."""
+
+    line: str
+    level: str | None
+
+
+#: What becomes of a reply: the line has no words of its own, and is told where its deadline is.
+WITHOUT_WORDS = "… is ……"
+
+
+def logged() -> Iterator[Logged]:
+    """What is worth a warning or more, the sandbox apart: it is no part of what is operated."""
+    levels = {"warning": "warning", "error": "error", "exception": "error", "critical": "error", "log": None}
+    package = ROOT / "django_qerko"
+    for file in sorted(package.rglob("*.py")):
+        if file.is_relative_to(package / "sandbox"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="log"), attr=method), args=args) if method in levels:
+                    (template, *_) = [
+                        arg.value for arg in args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
+                    ]
+                    yield Logged(re.sub(r"%[-.0-9]*[a-z]", "…", template), levels[method])
+
+
+@pytest.mark.parametrize("written", sorted(set(logged()) - {Logged(WITHOUT_WORDS, None)}, key=str))
+def test_a_line_that_is_logged_is_described(written: Logged) -> None:
+    levels = [level for line, level, _ in LOG if re.match(".*".join(pieces(line)), written.line)]
+
+    assert levels, written.line
+    assert written.level is None or any(written.level in level for level in levels)
 
 
 @pytest.mark.parametrize("state", models.WebhookEvent.State.values)
