@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, OperationalError, connection
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models.signals import pre_save
 from django.dispatch import Signal
 from django.utils import timezone
@@ -715,6 +715,25 @@ def test_a_handling_that_the_database_gives_up_is_begun_again(
 
     assert (said(restaurant, "paymentStart")[0], len(tries)) == (status, asked)
     assert Payment.objects.count() == (1 if status == 200 else 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deadlock_after_the_commit_begins_nothing_again(
+    transactional_restaurant: Restaurant, answering: Answering
+) -> None:
+    tries: list[int] = []
+
+    def break_later() -> None:
+        raise OperationalError(1213, "Deadlock found when trying to get lock; try restarting transaction")
+
+    def hooking(**_: Any) -> None:
+        tries.append(1)
+        transaction.on_commit(break_later)
+
+    answering(payment_started, hooking)
+
+    assert deliver(transactional_restaurant, "paymentStart").status_code == 200
+    assert (len(tries), WebhookEvent.objects.get().state) == (1, "handled")
 
 
 @pytest.mark.parametrize("state", ["STARTED", "PAID"])

@@ -179,6 +179,12 @@ def _timeless(restaurant: Restaurant) -> Signed:
     return sign(body, url=address(restaurant), schemes=["hmac-sha256"])
 
 
+def _line_breaking(restaurant: Restaurant) -> Signed:
+    good = sign(document("getBill"), url=address(restaurant), schemes=["rfc9421"])
+    headers = good.headers | {"Signature-Input": 'qerko=("@method");alg=%"x%0aERROR forged line%00%1b[2J"'}
+    return Signed(url=good.url, body=good.body, headers=headers)
+
+
 def _raw(body: bytes) -> Callable[[Restaurant], Signed]:
     return lambda restaurant: sign(body, url=address(restaurant))
 
@@ -245,6 +251,18 @@ def test_what_is_turned_away_touches_only_a_counter(
     ] == [True]
     memory_of_its_own.write()
     assert Rejection.objects.by_reason() == {reason: 1}
+
+
+def test_a_stranger_writes_no_line_of_the_log_and_nothing_that_cannot_be_kept(
+    restaurant: Restaurant, caplog: pytest.LogCaptureFixture, memory_of_its_own: rejections.Counter
+) -> None:
+    assert _line_breaking(restaurant).send().status_code == 401
+
+    memory_of_its_own.write()
+    (sample,) = Rejection.objects.get().samples
+    for said in (sample["finding"], caplog.messages[0]):
+        assert "forged line" in said
+        assert said.isprintable()
 
 
 def test_drf_may_ask_the_policies_that_it_never_needs(rf: Any) -> None:

@@ -89,6 +89,8 @@ def _in_one_transaction(record: WebhookEvent, event: Event, started: float, book
                 raise
             log.warning("The handling of %s met another in the database, and is begun again: %s", record, error)
             record.look_again()
+            if record.is_handled:
+                raise  # it was committed, and a hook of the project's met another transaction after that
             if record.claim != claim:
                 raise ClaimLost(f"{record} was taken up elsewhere before its handling could begin again.") from error
             tries += 1

@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from django_qerko import exceptions
 from django_qerko.models import Rejection, Restaurant
+from django_qerko.models.kept import printable
 from django_qerko.models.rejection import SAMPLES_KEPT
 from django_qerko.receiving.diagnosis import Evidence, diagnose
 from django_qerko.receiving.reading import signed_request
@@ -198,7 +199,7 @@ def sample_of(request: HttpRequest, rejection: exceptions.Rejection) -> dict[str
     return {
         "id": secrets.token_hex(2),
         "at": timezone.now().isoformat(),
-        "finding": rejection.finding[:_SAMPLED_CHARACTERS],
+        "finding": printable(rejection.finding[:_SAMPLED_CHARACTERS]),
         "method": request.method,
         "body_length": len(rejection.body),
         "body_sha256": hashlib.sha256(rejection.body).hexdigest(),

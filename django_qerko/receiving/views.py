@@ -116,7 +116,7 @@ class WebhookView(APIView):
             rejection.status,
             rejection.reason,
             rejection.restaurant or "nobody",
-            rejection.finding,
+            printable(rejection.finding),
         )
         rejections.turned_away(self.request, rejection)
         headers = {"WWW-Authenticate": CHALLENGE} if rejection.status == 401 else {}
