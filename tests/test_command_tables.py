@@ -13,6 +13,7 @@ from django.apps import apps
 from django.core.management import CommandError
 from django.core.management.base import BaseCommand
 from django.db import InterfaceError, OperationalError, ProgrammingError, connection
+from django.db.models import Model
 
 from django_qerko.management import tables
 from django_qerko.management.printing import PrintingCommand
@@ -44,7 +45,14 @@ READERS = {
 @pytest.fixture
 def unmigrated(monkeypatch: pytest.MonkeyPatch) -> None:
     for model in apps.get_app_config("django_qerko").get_models():
-        monkeypatch.setattr(model._meta, "db_table", f"no_{model._meta.db_table}")
+        lose(model, monkeypatch)
+
+
+def lose(model: type[Model], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name a table that isn't there, for one test: a field keeps the table that it was first asked by."""
+    for field in model._meta.concrete_fields:
+        assert field.cached_col.alias == model._meta.db_table
+    monkeypatch.setattr(model._meta, "db_table", f"no_{model._meta.db_table}")
 
 
 class Failing(PrintingCommand):
@@ -79,9 +87,9 @@ def test_without_tables_it_says_what_makes_them(command: str, status: int, tmp_p
 
 @pytest.mark.django_db(transaction=True)
 def test_one_table_that_is_missing_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Attempt._meta, "db_table", "no_attempts")
+    lose(Attempt, monkeypatch)
 
-    assert complaint(Failing(OperationalError("no such table: no_attempts"))) == (MISSING, 1)
+    assert complaint(Failing(OperationalError("no such table"))) == (MISSING, 1)
 
 
 @pytest.mark.django_db(transaction=True)

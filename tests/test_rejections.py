@@ -102,11 +102,12 @@ def test_the_counts_of_a_restaurant_that_is_gone_are_gone(counter: Counter) -> N
 
 @pytest.mark.django_db(transaction=True)
 def test_the_thread_writes_by_itself_and_hangs_up(transactional_restaurant: Restaurant) -> None:
-    counter = Counter(every=0.01)
-    counter.note(forged(transactional_restaurant), {})
+    turned = forged(transactional_restaurant)
+    counter = Counter(every=0.5)
+    counter.note(turned, {})
     thread = counter._thread
     assert thread is not None
-    counter.note(forged(transactional_restaurant), {})
+    counter.note(turned, {})
     thread.join()
 
     assert Rejection.objects.get().number == 2
