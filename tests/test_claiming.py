@@ -6,10 +6,11 @@ import threading
 from asyncio import CancelledError
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, router, transaction
+from django.db import IntegrityError, OperationalError, connection, router, transaction
 from django.dispatch import Signal
 from django.utils import timezone
 
@@ -183,6 +184,29 @@ def test_what_breaks_after_the_commit_does_not_undo_the_answer(
 
     assert deliver(transactional_restaurant, "getBill", event_id="e").json() == BILL.as_json()
     assert WebhookEvent.objects.get().state == "handled"
+    assert "what was to follow the commit broke" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("breaks", [ZeroDivisionError, partial(OperationalError, 1213, "Deadlock found")])
+def test_what_breaks_after_the_commit_does_not_undo_that_the_answer_comes_later(
+    transactional_restaurant: Restaurant, answering: Answering, caplog: pytest.LogCaptureFixture, breaks: Any
+) -> None:
+    def hook() -> None:
+        raise breaks()
+
+    def promise(**_: Any) -> Any:
+        asked.append(1)
+        transaction.on_commit(hook, using=router.db_for_write(WebhookEvent))
+        return LATER
+
+    asked: list[int] = []
+    answering(bill_requested, promise)
+
+    response = deliver(transactional_restaurant, "getBill", event_id="e")
+
+    assert (response.status_code, response.json(), len(asked)) == (202, None, 1)
+    assert WebhookEvent.objects.get().is_postponed
     assert "what was to follow the commit broke" in caplog.text
 
 

@@ -305,6 +305,24 @@ def test_without_a_broker_what_a_worker_has_already_is_left_to_it(
     assert promise(restaurant).state == "handling"
 
 
+def test_a_promise_that_another_delivery_made_meanwhile_is_kept(
+    restaurant: Restaurant, monkeypatch: pytest.MonkeyPatch, answering: Answering
+) -> None:
+    # The other delivery's message is on its way, and 202 was said to it.
+    def promised_elsewhere(_: str, key: int) -> bool:
+        later = timezone.now() + timedelta(seconds=1)
+        assert record().promise_again(at=later, deadline_at=later)
+        return False
+
+    begin(restaurant, payment_id="p1")
+    monkeypatch.setattr(queueing, "ring", promised_elsewhere)
+    answering(payment_processed, RECEIPT)
+
+    assert deliver(restaurant, "paymentProcessed", event_id="e").status_code == 202
+    assert record().state == "handled"
+    assert said(Reply.objects.get()) == RECEIPT.as_json()
+
+
 def test_what_a_worker_answered_although_nobody_knew_is_not_answered_twice(
     restaurant: Restaurant, monkeypatch: pytest.MonkeyPatch, answering: Answering
 ) -> None:

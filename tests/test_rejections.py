@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -112,6 +113,26 @@ def test_the_thread_writes_by_itself_and_hangs_up(transactional_restaurant: Rest
 
     assert Rejection.objects.get().number == 2
     assert counter._thread is None
+
+
+def test_where_no_thread_can_be_had_the_next_rejection_tries_again(
+    restaurant: Restaurant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    counter = Counter(every=60)
+    with monkeypatch.context() as without:
+        without.setattr(threading.Timer, "start", exhausted)
+        counter.note(forged(restaurant), {})
+    assert counter._thread is None
+    counter.note(forged(restaurant), {})
+    assert counter._thread is not None
+    counter._thread.cancel()
+
+    counter.write()
+
+    assert Rejection.objects.get().number == 2
 
 
 def test_a_fork_starts_with_an_empty_counter_and_a_thread_of_its_own(restaurant: Restaurant) -> None:

@@ -105,7 +105,7 @@ def handle_recorded(key: int) -> bool:
 
 def _take_up_now(record: WebhookEvent, event: Event, *, deadline_at: datetime, promised: bool) -> WebhookEvent:
     """Handle a record in this request, or wait for whoever does."""
-    give_up = time.monotonic() + PATIENCE
+    give_up, ours = time.monotonic() + PATIENCE, record.promised_at
     while not record.is_handled:
         now = timezone.now()
         if is_late(event, at=now, deadline_at=deadline_at):
@@ -117,6 +117,7 @@ def _take_up_now(record: WebhookEvent, event: Event, *, deadline_at: datetime, p
         record.look_again()
         if record.is_in_hand:
             return record
+        promised = promised or record.promised_at not in (None, ours)
         if time.monotonic() >= give_up:
             raise Busy(f"{record} is being handled elsewhere")
         time.sleep(_POLLED_EVERY)

@@ -59,9 +59,9 @@ def handle(record: WebhookEvent, event: Event) -> WebhookEvent:
     except (Exception, CancelledError) as error:
         # Asked of the table: the commit itself may have failed, or only what was to follow it.
         record.look_again()
-        if not record.is_handled:
+        if not record.is_decided:
             return _fail(record, claim, event, error, _since(started))
-        log.error("%s is handled, but what was to follow the commit broke", record, exc_info=error)
+        log.error("%s is kept, but what was to follow the commit broke", record, exc_info=error)
     for booking in bookings[-1:]:
         booking.tell()
     if record.is_handled:
@@ -89,7 +89,7 @@ def _in_one_transaction(record: WebhookEvent, event: Event, started: float, book
                 raise
             log.warning("The handling of %s met another in the database, and is begun again: %s", record, error)
             record.look_again()
-            if record.is_handled:
+            if record.is_decided:
                 raise  # it was committed, and a hook of the project's met another transaction after that
             if record.claim != claim:
                 raise ClaimLost(f"{record} was taken up elsewhere before its handling could begin again.") from error

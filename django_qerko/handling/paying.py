@@ -219,8 +219,10 @@ def _was_closed_before(event: PaymentStarted, restaurant: Restaurant) -> bool:
     """Whether its end overtook its beginning, be it that it is being handled now: nobody would ever unlock it."""
     # A plain read, because one for update waits for other payments' events where the database looks at these first. It
     # is older than the lock on the bill only under REPEATABLE READ; what it misses then is mended when Qerko is asked.
-    told = _told(restaurant, event.payment_id).tells()
-    return any(record.status == 200 if record.is_handled else _is_in_vain(record) for record in told)
+    told = _told(restaurant, event.payment_id)
+    # First those that may be handled before the second question.
+    waiting = told.tells().unfinished().defer("headers", "answer", "error")
+    return any(map(_is_in_vain, waiting)) or told.of_ended_payment(restaurant, event.payment_id).exists()
 
 
 def _is_in_vain(record: WebhookEvent) -> bool:

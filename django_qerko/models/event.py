@@ -239,6 +239,11 @@ class WebhookEvent(models.Model):
         """Whether a handler said ``LATER``, and no reply is stored yet."""
         return self.state == EventState.HANDLING and self.claim is None
 
+    @property
+    def is_decided(self) -> bool:
+        """Whether its handler said what becomes of it, be it ``LATER``."""
+        return self.is_handled or self.is_postponed
+
     def wants_handling(self, at: datetime) -> bool:
         """Whether the queue, or the sweeper, should have it handled; of what failed only a tell whose time has come."""
         match self.state:
@@ -273,10 +278,11 @@ class WebhookEvent(models.Model):
         """Take up a record that nobody is handling; say whether it is ours now.
 
         ``promised``: whether its answer leaves later, because 202 was said. A record that changed since it was read,
-        or got a new deadline, is not ours.
+        got a new deadline, or was promised, is not ours.
         """
+        as_read = {name: getattr(self, name) for name in ("handlings", "deadline_at", "promised_at")}
         return self._change(
-            self._row.claimable(at).filter(handlings=self.handlings, deadline_at=self.deadline_at),
+            self._row.claimable(at).filter(**as_read),
             state=EventState.HANDLING,
             claim=uuid.uuid4(),
             claimed_until=until,

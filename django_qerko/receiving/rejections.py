@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeAlias
@@ -141,9 +141,12 @@ class Counter:
         if self._every is None:
             return
         if self._thread is None:
-            self._thread = threading.Timer(self._every, self._write_and_hang_up)
-            self._thread.daemon = True
-            self._thread.start()
+            thread = threading.Timer(self._every, self._write_and_hang_up)
+            thread.daemon = True
+            # Where none can be had just now, the next rejection tries again; where the process ends, its exit writes.
+            with suppress(RuntimeError):
+                thread.start()
+                self._thread = thread
         if not self._knows_exit:
             self._knows_exit = True
             atexit.register(self._write_and_hang_up)
