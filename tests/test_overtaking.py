@@ -13,7 +13,10 @@ from django.db import connection
 from django.dispatch import Signal
 
 from django_qerko import tasks
+from django_qerko.answers import LATER
+from django_qerko.exceptions import DomainError
 from django_qerko.models import Bill, Payment, Restaurant, WebhookEvent
+from django_qerko.replying import reply_later
 from django_qerko.signals import payment_closed, payment_started
 from tests.deliveries import deliver
 from tests.records import told
@@ -92,6 +95,32 @@ def test_a_beginning_heeds_an_end_that_is_not_committed(
 
     assert end(transactional_restaurant) == 200
     assert heard == [422]
+    assert nothing_is_locked()
+
+
+def test_a_refusal_from_elsewhere_waits_for_a_beginning_that_is_not_committed(
+    transactional_restaurant: Restaurant, answering: Answering
+) -> None:
+    """Its handler has just said LATER: the refusal, which looked before that was committed, cancels the payment."""
+    answering(payment_started, LATER)
+    others: list[Any] = []
+
+    def refuse(_: Restaurant) -> int:
+        return reply_later(WebhookEvent.objects.get(), DomainError("ACCESS_DENIED", "no")).pk
+
+    def after_the_look_for_replies(execute: Any, sql: str, *rest: Any) -> Any:
+        found = execute(sql, *rest)
+        if not others and sql.startswith("SELECT") and "django_qerko_reply" in sql:
+            others.append(meanwhile(refuse, transactional_restaurant))
+            others.append(others[0].__enter__())
+            threading.Event().wait(0.5)
+        return found
+
+    with connection.execute_wrapper(after_the_look_for_replies):
+        assert beginning(transactional_restaurant) == 202
+    others[0].__exit__(None, None, None)
+
+    assert WebhookEvent.objects.get().status == 422
     assert nothing_is_locked()
 
 

@@ -125,10 +125,11 @@ def test_where_no_thread_can_be_had_the_next_rejection_tries_again(
     with monkeypatch.context() as without:
         without.setattr(threading.Timer, "start", exhausted)
         counter.note(forged(restaurant), {})
-    assert counter._thread is None
     counter.note(forged(restaurant), {})
-    assert counter._thread is not None
-    counter._thread.cancel()
+    thread = counter._thread
+    assert thread is not None
+    assert thread.is_alive()
+    thread.cancel()
 
     counter.write()
 

@@ -61,6 +61,9 @@ def reply_later(event_or_record: Event | WebhookEvent | int, answer: answers.Ans
         status, body = _written(said)
         reply = store(record, body, is_error=status != 200)
         if record.finish_postponed(status=status, answer=body, at=timezone.now()):
+            if isinstance(answer, DomainError):
+                # What is refused may have begun since, in the handling that has just said LATER.
+                _, tell_tidings = _kept(record, answer)
             transaction.on_commit(partial(_tell_handled, record), using=alias)
         transaction.on_commit(tell_tidings, using=alias)
     return reply
