@@ -29,6 +29,7 @@ from django_qerko import answers
 from django_qerko.client import QerkoClient, QerkoRestaurant, lines, wire
 from django_qerko.exceptions import CallFailed, NotSent, Refused, Unconfirmed
 from tests import qerkos
+from tests.clocks import Stopwatch
 from tests.deliveries import KEY, SAMPLES
 from tests.qerkos import Caller, StrangeQerko, Talk, drip, once, response, say, saying
 from tests.servers import free_port
@@ -82,9 +83,9 @@ def opened(point: Pointing) -> Iterator[Opening]:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    started = time.monotonic()
-    yield
-    assert time.monotonic() - started < seconds
+    with Stopwatch() as watch:
+        yield
+    assert watch.seconds < seconds
 
 
 def until(condition: Callable[[], bool]) -> None:

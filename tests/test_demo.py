@@ -191,6 +191,8 @@ def test_the_evening_is_played_and_everything_is_right(start: Callable[..., Play
     assert not play.left_behind()
 
 
+@pytest.mark.process
+@pytest.mark.once
 @pytest.mark.parametrize("port", ["65536", "-1", "http", ""])
 def test_a_port_that_is_none_is_refused(port: str) -> None:
     command = [sys.executable, "-m", "example_project.demo", f"--port={port}"]
@@ -444,11 +446,15 @@ def test_a_story_keeps_within_its_lines(exchange: Exchange, width: int) -> None:
     assert any("—    12 ms ✗" in line for line in lines)
 
 
+@pytest.mark.process
+@pytest.mark.once
 def test_a_command_that_fails_is_told_with_its_last_words() -> None:
     with Stage() as stage, pytest.raises(StageFailed, match=r"`manage\.py no_such_thing` failed(.|\n)*Unknown command"):
         stage.command("no_such_thing")
 
 
+@pytest.mark.process
+@pytest.mark.once
 def test_a_command_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("example_project.demo.stage.COMMAND_WITHIN", 0.01)
 
@@ -456,6 +462,8 @@ def test_a_command_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch
         stage.command("check")
 
 
+@pytest.mark.process
+@pytest.mark.once
 def test_a_page_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("example_project.demo.stage.COMES_UP_WITHIN", 0.3)
 
@@ -470,6 +478,8 @@ def test_a_page_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) 
     assert not stage.folder.exists()
 
 
+@pytest.mark.process
+@pytest.mark.once
 def test_words_that_do_not_come_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     with Stage() as stage:
         process = stage.start("the sleeper", ["-c", "import time; print('yawns'); time.sleep(60)"])
@@ -479,6 +489,8 @@ def test_words_that_do_not_come_are_given_up(monkeypatch: pytest.MonkeyPatch) ->
             wait_for_words(process, "ready")
 
 
+@pytest.mark.process
+@pytest.mark.once
 def test_what_does_not_end_is_ended_with_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("example_project.demo.stage.ENDS_WITHIN", 0.5)
     stubborn = (

@@ -36,6 +36,7 @@ from django_qerko.queueing import (
 )
 from tests import brokers
 from tests.brokers import Broker, BusyChannel, Proxy, until
+from tests.clocks import Stopwatch
 from tests.servers import ROOT, free_port
 
 #: A second in all, and what a busy machine adds to the limit.
@@ -130,9 +131,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def timed(key: int = 7) -> tuple[bool, float]:
     """What a ring says, and after how many seconds."""
-    start = time.monotonic()
-    heard = ring(HANDLE_EVENT, key)
-    return heard, time.monotonic() - start
+    with Stopwatch() as watch:
+        heard = ring(HANDLE_EVENT, key)
+    return heard, watch.seconds
 
 
 def at_once(callers: int) -> list[tuple[bool, float]]:
@@ -409,7 +410,7 @@ def test_a_long_line_is_no_reason_to_stop_trying(use: Use, busy: Broker, caplog:
     assert any(heard for heard, _ in rings)
     assert not all(heard for heard, _ in rings)
     assert max(seconds for _, seconds in rings) < 1.5
-    assert {record.message[:18] for record in caplog.records} == {"Others rang before"}
+    assert "Others rang before" in {record.message[:18] for record in caplog.records}
     assert ring(HANDLE_EVENT, 31)
 
 
