@@ -16,7 +16,7 @@ serve: $(READY) ## start the same and stay, with the addresses to open
 	$(BIN)/python -m example_project.demo --serve
 
 test: $(READY) ## all tests on SQLite, with their coverage; PYTEST='-k bill -x' to choose
-	$(BIN)/python -m pytest --cov -n 2 --dist loadgroup $(PYTEST)
+	$(BIN)/python -m pytest --cov -n 3 --dist loadgroup $(PYTEST)
 
 lint: $(READY) ## style, import contracts, missing migrations
 	$(BIN)/ruff check
