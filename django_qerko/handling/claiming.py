@@ -117,6 +117,7 @@ def _take_up_now(record: WebhookEvent, event: Event, *, deadline_at: datetime, p
         record.look_again()
         if record.is_in_hand:
             return record
+        # Another delivery was told 202 meanwhile.
         promised = promised or record.promised_at not in (None, ours)
         if time.monotonic() >= give_up:
             raise Busy(f"{record} is being handled elsewhere")
