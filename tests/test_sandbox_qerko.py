@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from django_qerko.keys import ApiKey
+from django_qerko.sandbox import calling
 from django_qerko.sandbox.calling import MAX_ANSWER, Clock
 from django_qerko.sandbox.loopback import callable_address
 from django_qerko.sandbox.qerko import Exchange, PointOfSale, Qerko
@@ -200,11 +201,16 @@ def test_a_proxy_of_the_environment_is_not_asked(qerko: Qerko, till: Till, monke
     assert qerko.ask(till.pos(), "getTableList").status == 200
 
 
-def test_a_connection_is_used_again(qerko: Qerko, till: Till) -> None:
+@pytest.mark.parametrize(("rest", "connections"), [(60.0, 1), (0.0, 3)])
+def test_a_connection_is_used_again_until_the_other_end_may_hang_up(
+    qerko: Qerko, till: Till, monkeypatch: pytest.MonkeyPatch, rest: float, connections: int
+) -> None:
+    monkeypatch.setattr(calling, "REST", rest)
+
     for _ in range(3):
         qerko.ask(till.pos(), "getTableList")
 
-    assert len({received.connection for received in till.received}) == 1
+    assert len({received.connection for received in till.received}) == connections
 
 
 # -- What comes back ------------------------------------------------------------------------------

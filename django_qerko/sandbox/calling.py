@@ -24,6 +24,9 @@ MAX_ANSWER: Final = 1_000_000
 _CHUNK: Final = 65_536
 #: Connections to one point of sale that are kept for the next call; more are made where more are needed.
 _LINES: Final = 64
+#: Seconds after an answer in which its connection is used again. Gunicorn hangs up after two; a delivery that meets
+#: that on its way gets no answer, and nobody can say whether it was heard.
+REST: Final = 1.0
 _CLOSED: Final = "the sandbox was closed"
 
 _running: Final = threading.local()
@@ -85,9 +88,18 @@ class Clock:
 
 
 class _Watched(HTTPConnection):
+    _heard_at = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the pool may use it again, which asks before each call."""
+        return time.monotonic() - self._heard_at < REST and super().is_connected
+
     def getresponse(self) -> Any:
         _running.clock.watch(self.sock)
-        return super().getresponse()
+        response = super().getresponse()
+        self._heard_at = time.monotonic()
+        return response
 
 
 class _WatchedTLS(_Watched, HTTPSConnection):

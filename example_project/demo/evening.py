@@ -155,7 +155,7 @@ class Evening:
         line = f"{self.right} of {len(self.exchanges)} exchanges were right, median {median:.0f} ms"
         if not self.measured:
             return line
-        return f"{line}; a reply takes {statistics.median(self.measured):.0f} ms, median of {len(self.measured)}"
+        return f"{line}; {len(self.measured)} replies, median {statistics.median(self.measured):.0f} ms"
 
     def _hear(self, exchange: Exchange, expected: Expected, **how: str) -> None:
         fault = expected.fault(exchange)
