@@ -46,6 +46,8 @@ def later_error(code: str | None, message: str = "No.") -> Later:
 class Till:
     """One address, what it received, and what it answers to each event: JSON, a status and JSON, bytes, or ``Later``.
 
+    An iterator over these answers each delivery with the next.
+
     Replies go to ``api_url``; ``heard`` is what Qerko said to them.
     """
 
@@ -136,12 +138,14 @@ class _Handler(BaseHTTPRequestHandler):
             connection=self.client_address,
         )
         self.till.received.append(received)
-        if self.till.misbehave is not None:
+        if misbehave := self.till.misbehave:
             self.close_connection = True
-            self.till.misbehave(self)
+            misbehave(self)
             return
         event = received.document.get("event", "")
-        match self.till.answers.get(event):
+        answer = self.till.answers.get(event)
+        # One delivery gets the first of them and one the next, however close together they come.
+        match next(answer) if isinstance(answer, Iterator) else answer:
             case Later(letters=letters, status=status):
                 self._answer(status, b"null")
                 self.till.reply_soon(letters, id=received.document["id"], event=event)

@@ -134,11 +134,7 @@ def test_a_payment_whose_end_is_lost_is_remembered_as_paid(play: Play) -> None:
 
 
 def test_a_question_is_asked_until_its_answer_is_right(play: Play) -> None:
-    def not_yet(wire: Any) -> None:
-        play.till.misbehave = None
-        wire.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull")
-
-    play.till.misbehave, play.till.answers["getBill"] = not_yet, BILL
+    play.till.answers["getBill"] = iter([None, BILL])
 
     play.evening.ask_until("getBill", {"billId": "42"}, answered("bill 42", lambda bill: bill["id"] == "42"), about="")
 

@@ -221,16 +221,10 @@ def test_everything_is_delivered_twice_at_once_or_one_after_the_other() -> None:
 
 
 def test_an_answer_to_either_of_two_is_an_answer() -> None:
+    turns = []
     with playing(twice=ALWAYS) as (qerko, till):
-        till.answers["getBill"] = later(BILL)
-
-        def busy_once(wire: Any) -> None:
-            till.misbehave = None
-            wire.wfile.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 16\r\n\r\n" + b'{"message": "B"}')
-
-        turns = []
         for _ in range(6):
-            till.misbehave = busy_once
+            till.answers["getBill"] = iter([(503, {"message": "B"}), later(BILL)])
             turns.append(qerko.ask_and_wait(till.pos(), "getBill"))
 
     assert all(turn.is_answered for turn in turns)

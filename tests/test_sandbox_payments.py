@@ -352,15 +352,9 @@ AT_ONCE = Pauses(first=0.01, longest=0.02)
 
 def test_an_end_is_told_again_until_it_is_answered() -> None:
     with Qerko(closing_pauses=AT_ONCE) as qerko, an_evening(qerko, paymentProcessed=RECEIPT) as till:
-        refusals = iter([(500, None), (422, {"code": "NOT_FOUND", "message": ""}), (503, None)])
-
-        def refuse(wire: Any) -> None:
-            # The last one is answered.
-            status, _ = next(refusals, (202, None))
-            wire.wfile.write(b"HTTP/1.1 %d Said\r\nContent-Length: 4\r\n\r\nnull" % status)
-
+        refusals = [(500, None), (422, {"code": "NOT_FOUND", "message": ""}), (503, None)]
+        till.answers["paymentClosed"] = iter([*refusals, (202, None)])
         story = qerko.process_payment(qerko.start_payment(till.pos(), BILL))
-        till.misbehave = refuse
         story = qerko.close_payment(story)
         assert qerko.await_errands(20)
         ends = till.received[2:]
@@ -490,7 +484,7 @@ def test_a_payment_is_cancelled_while_its_receipt_is_asked(qerko: Qerko) -> None
         def cancel(wire: Any) -> None:
             till.misbehave = None
             till.post("cancel-payment", {"paymentId": story.payment.id})
-            wire.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull")
+            wire.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nnull")
 
         till.misbehave = cancel
         processed = qerko.process_payment(story)

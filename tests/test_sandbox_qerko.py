@@ -213,6 +213,19 @@ def test_a_connection_is_used_again_until_the_other_end_may_hang_up(
     assert len({received.connection for received in till.received}) == connections
 
 
+def test_a_connection_on_which_an_error_came_is_not_used_again(
+    qerko: Qerko, till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calling, "REST", 60.0)
+    till.answers["getTableList"] = iter([{"tables": []}, (400, {"code": "BAD_REQUEST", "message": ""}), None])
+
+    for _ in range(3):
+        qerko.ask(till.pos(), "getTableList")
+
+    first, second, third = (received.connection for received in till.received)
+    assert first == second != third
+
+
 # -- What comes back ------------------------------------------------------------------------------
 
 

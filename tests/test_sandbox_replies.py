@@ -108,7 +108,7 @@ def test_a_reply_may_be_faster_than_its_202(qerko: Qerko) -> None:
         def reply_first(wire: Any) -> None:
             received = till.received[-1].document
             till.reply([{"result": None}], id=received["id"], event=received["event"])
-            wire.wfile.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+            wire.wfile.write(b"HTTP/1.1 202 Accepted\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 
         till.misbehave = reply_first
         turn = qerko.ask_and_wait(till.pos(), "paymentStart")

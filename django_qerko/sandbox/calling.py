@@ -24,8 +24,9 @@ MAX_ANSWER: Final = 1_000_000
 _CHUNK: Final = 65_536
 #: Connections to one point of sale that are kept for the next call; more are made where more are needed.
 _LINES: Final = 64
-#: Seconds after an answer in which its connection is used again. Gunicorn hangs up after two; a delivery that meets
-#: that on its way gets no answer, and nobody can say whether it was heard.
+#: Seconds after an answer in which its connection is used again, but for an error's: many servers hang up after one,
+#: with or without a word. Gunicorn hangs up after two seconds. A delivery that meets that on its way gets no answer,
+#: and nobody can say whether it was heard.
 REST: Final = 1.0
 _CLOSED: Final = "the sandbox was closed"
 
@@ -88,17 +89,17 @@ class Clock:
 
 
 class _Watched(HTTPConnection):
-    _heard_at = 0.0
+    _usable_until = 0.0
 
     @property
     def is_connected(self) -> bool:
         """Whether the pool may use it again, which asks before each call."""
-        return time.monotonic() - self._heard_at < REST and super().is_connected
+        return time.monotonic() < self._usable_until and super().is_connected
 
     def getresponse(self) -> Any:
         _running.clock.watch(self.sock)
         response = super().getresponse()
-        self._heard_at = time.monotonic()
+        self._usable_until = time.monotonic() + REST if response.status < 400 else 0.0
         return response
 
 
