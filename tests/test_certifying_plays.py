@@ -218,7 +218,7 @@ def test_who_turns_nobody_away_tells_nobody_anything(pub: type[Pub], rule: str, 
 
 
 def test_a_payment_is_not_blamed_for_a_bill_that_stays_locked() -> None:
-    verdicts = certified(NeverUnlocks(bills={"1": {"beer": beer(5)}}), patience=5)
+    verdicts = certified(NeverUnlocks(bills={"1": {"beer": beer(5)}}))
 
     assert of(verdicts, Outcome.BROKEN) == ["cancelled-again"]
     assert verdicts["payment"].seen.endswith("replied ACCESS_DENIED; and cancelled-again is broken")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
 
 from django_qerko.certifying import RULES, Outcome, Rule, Verdict, on_stage
 from django_qerko.certifying.catalogue import try_all
@@ -13,19 +12,16 @@ from django_qerko.keys import ApiKey
 from django_qerko.sandbox.conversation import PointOfSale
 from tests.broken_pubs.pub import KEY, Pub, opening
 
-#: Seconds instead of fifteen.
-PATIENCE: Final = 1.0
-
 
 @contextmanager
-def playing(pub: Pub, *, patience: float = PATIENCE) -> Iterator[Play]:
+def playing(pub: Pub) -> Iterator[Play]:
     """Open a pub, and have Qerko listen to its replies."""
 
     def find(api_url: str) -> PointOfSale:
         pub.api_url = api_url
         return PointOfSale(url=pub.url, api_key=ApiKey(KEY), name="A pub")
 
-    with opening(pub), on_stage(find, patience=patience) as play:
+    with opening(pub), on_stage(find, patience=pub.patience) as play:
         try:
             yield play
         finally:
@@ -33,10 +29,10 @@ def playing(pub: Pub, *, patience: float = PATIENCE) -> Iterator[Play]:
             pub.wait_for_letters()
 
 
-def certified(pub: Pub, *, only: Sequence[str] = (), patience: float = PATIENCE) -> Mapping[str, Verdict]:
+def certified(pub: Pub, *, only: Sequence[str] = ()) -> Mapping[str, Verdict]:
     """The verdicts on a pub by the names of the rules."""
     rules: list[Rule] = [rule for rule in RULES if not only or rule.name in only]
-    with playing(pub, patience=patience) as play:
+    with playing(pub) as play:
         return {rule.name: verdict for rule, verdict in try_all(rules, play)}
 
 

@@ -288,6 +288,8 @@ class KnowsNoOldPayments(Pub):
 
 @breaks("in-time")
 class IsSlow(Pub):
+    patience = 1.0
+
     def answer(self, name: str, document: Any) -> Said:
         time.sleep(1.5)
         return super().answer(name, document)
@@ -296,6 +298,8 @@ class IsSlow(Pub):
 @breaks("in-time")
 class ServesOneGuestAfterAnother(Pub):
     """Alone, a guest hardly notices."""
+
+    patience = 1.0
 
     def on_getTableList(self, _: Any) -> Any:  # noqa: N802
         time.sleep(0.3)
@@ -563,6 +567,8 @@ class RepliesToAnotherEvent(_OfReplies):
 
 @breaks("reply-in-time")
 class NeverReplies(Pub):
+    patience = 1.0
+
     def send(self, letter: Any) -> None:
         pass
 

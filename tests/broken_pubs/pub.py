@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 KEY: Final = "eeeu-g786-zp54-3v1c-db02-e4e1"
@@ -68,8 +68,12 @@ def opened() -> dict[str, dict[str, Line]]:
 
 @dataclass
 class Pub:
-    """``later`` are the events that are answered 202, and then through ``/reply`` under ``api_url``."""
+    """``later`` are the events that are answered 202, and then through ``/reply`` under ``api_url``.
 
+    ``patience`` is how long Qerko waits for it, in seconds; fifteen are too many for most tests.
+    """
+
+    patience: ClassVar[float] = 5.0
     later: frozenset[str] = frozenset({"paymentStart", "paymentProcessed", "paymentClosed"})
     postpones: bool = False
     api_url: str = ""
