@@ -20,6 +20,7 @@ from pytest_django import Settings
 
 from django_qerko.keys import ApiKey
 from django_qerko.management import arguments, from_file
+from django_qerko.management.calling import CalledCommand
 from django_qerko.management.printing import PrintingCommand, iso
 from django_qerko.models import Restaurant
 from django_qerko.sandbox import arguments as sandbox_arguments
@@ -194,6 +195,20 @@ def test_without_colours_no_heading_is_bold(monkeypatch: pytest.MonkeyPatch, no_
 
     assert ("\x1b[1mwho  what" in shown) is not no_color
     assert ("\x1b" in shown) is not no_color
+
+
+@pytest.mark.parametrize("no_color", ["1", ""])
+def test_the_environment_leaves_out_djangos_colours_too(monkeypatch: pytest.MonkeyPatch, no_color: str) -> None:
+    class Heading(CalledCommand):
+        def handle(self, **_: Any) -> None:
+            self.stdout.write(self.style.MIGRATE_HEADING("Answer"))
+
+    monkeypatch.setenv("NO_COLOR", no_color)
+
+    shown = run(Heading(), terminal=True, force_color=True)
+
+    assert ("\x1b" in shown) is not bool(no_color)
+    assert "Answer" in shown
 
 
 def test_a_person_can_copy_a_line_that_is_longer_than_the_terminal() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Action, ArgumentError, ArgumentParser, _AppendAction, _SubParsersAction
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,7 @@ class CalledCommand(BaseCommand):
     """A command that reads what ``call_command`` was given by keyword as it reads what is typed.
 
     Django hands keywords over as they are: ``since="1h"`` would stay a text. No complaint repeats a key, wherever it
-    stood.
+    stood. ``NO_COLOR`` in the environment means ``--no-color``, which is all that Django knows.
     """
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -25,8 +26,9 @@ class CalledCommand(BaseCommand):
         return parser
 
     def execute(self, *args: Any, **options: Any) -> str | None:
+        colours = {"no_color": True, "force_color": False} if os.environ.get("NO_COLOR") else {}
         try:
-            return super().execute(*args, **options | self._read(options))
+            return super().execute(*args, **options | self._read(options) | colours)
         except CommandError as error:
             error.args = (unsaid(str(error)),)
             raise
