@@ -19,8 +19,9 @@ from tests import celery_app
 from tests.deliveries import KEY
 
 # A slow machine is no reason to fail, and CI tries the same examples every time.
-hypothesis_settings.register_profile("here", deadline=None)
-hypothesis_settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+_EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "100"))
+hypothesis_settings.register_profile("here", deadline=None, max_examples=_EXAMPLES)
+hypothesis_settings.register_profile("ci", deadline=None, max_examples=_EXAMPLES, derandomize=True, print_blob=True)
 hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 #: With one of these a test uses the database.
