@@ -26,7 +26,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 REDIS = 'CELERY_BROKER_URL = "redis://127.0.0.1:6379/0"'
 
-pytestmark = [pytest.mark.process, pytest.mark.once]
+pytestmark = [pytest.mark.process, pytest.mark.once, pytest.mark.xdist_group("docs")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ PAGE = (ROOT / "docs" / "testing.md").read_text()
 FILES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 FIXTURES = re.findall(r"^\| `(qerko\w*)` \|", PAGE, re.MULTILINE)
 
-pytestmark = [pytest.mark.process, pytest.mark.once]
+pytestmark = [pytest.mark.process, pytest.mark.once, pytest.mark.xdist_group("docs")]
 
 
 @pytest.fixture
