@@ -12,7 +12,7 @@ from typing import Any, Final
 from tests.broken_pubs.pub import KEY, Broke, Line, Paying, Pub, Refused, Said, TurnedAway, named
 
 #: Seconds for which something is in hand: the second of two deliveries comes meanwhile, on a slow machine, too.
-MEANWHILE: Final = 0.25
+MEANWHILE: Final = 0.5
 
 NOW: frozenset[str] = frozenset()
 #: What is known of an event while it is handled.
@@ -497,12 +497,13 @@ class IssuesASecondReceipt(Pub):
 
 @breaks("duplicates-at-once")
 class LooksBeforeItWrites(_TakesStepsOnce):
-    """Both look whether the event is known, and then both handle it."""
+    """Both look whether the event is known, and then both handle it, one after the other."""
 
     def answer(self, name: str, document: Any) -> Said:
         if document["id"] not in self.known:
             time.sleep(MEANWHILE if name.startswith("payment") else 0)
-            self.known[document["id"]] = self.handle(name, document["data"] or {})
+            with self.lock:
+                self.known[document["id"]] = self.handle(name, document["data"] or {})
         return self.known[document["id"]]
 
 
@@ -511,13 +512,13 @@ class BreaksWhereTwoMeet(Pub):
     """A unique index decides, and nobody catches what it says."""
 
     def answer(self, name: str, document: Any) -> Said:
-        if self.known.get(document["id"]) == IN_HAND:
-            return 500, {"code": None, "message": "No."}
-        if document["id"] not in self.known:
-            self.known[document["id"]] = IN_HAND
+        with self.lock:
+            known = self.known.get(document["id"])
+            self.known.setdefault(document["id"], IN_HAND)
+        if known is None:
             time.sleep(MEANWHILE if name.startswith("payment") else 0)
-            self.known[document["id"]] = self.handle(name, document["data"] or {})
-        return self.known[document["id"]]
+            known = self.known[document["id"]] = self.handle(name, document["data"] or {})
+        return (500, {"code": None, "message": "No."}) if known == IN_HAND else known
 
 
 @breaks("duplicates-at-once", later=NOW)
@@ -526,7 +527,8 @@ class IssuesTwoReceiptsAtOnce(Pub):
         if name != "paymentProcessed" or document["id"] in self.known:
             return super().answer(name, document)
         time.sleep(MEANWHILE)
-        said = self.known[document["id"]] = self.handle(name, document["data"])
+        with self.lock:
+            said = self.known[document["id"]] = self.handle(name, document["data"])
         return said
 
 

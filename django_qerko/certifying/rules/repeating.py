@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, Final
 
 from django_qerko.certifying.playing import Paid, Play
 from django_qerko.certifying.rules.paying import paid_items_gone
@@ -11,6 +12,9 @@ from django_qerko.certifying.verdicts import Broken, NotTried
 from django_qerko.certifying.wording import said, told
 from django_qerko.sandbox.conversation import Exchange
 from django_qerko.sandbox.qerko import Turn
+
+#: How long the second of two handlings has time to end after the reply of the first, in seconds.
+_A_MOMENT: Final = 0.3
 
 
 @rule(
@@ -46,6 +50,8 @@ def duplicates_at_once(play: Play) -> str:
         if not turn.is_answered:
             # Where not even one of two can begin, it is nothing that two do to each other.
             raise Broken(told(turn)) if number else NotTried(f"a payment could not begin: {told(turn)}")
+    if any(exchange.status == 202 for pair in twins for exchange in pair):
+        time.sleep(_A_MOMENT)
     for pair in twins:
         _require_one_answer(play, pair)
     return play.require_left(part, part.after, "after each step was told twice at once")
