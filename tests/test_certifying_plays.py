@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -41,6 +42,8 @@ NEED_BILLS = {
     "unknown-state",
     "payment",
     "receipts",
+    "not-on-the-bill",
+    "another-currency",
     "paid-items-gone",
     "duplicates",
     "duplicates-at-once",
@@ -279,6 +282,27 @@ def test_no_bill_stays_locked_where_somebody_has_seen_enough() -> None:
         leave_while_somebody_pays(pub)
 
     assert in_progress(pub) == []
+
+
+class SellsByTheShipload(Pub):
+    """So much that one more cannot be written."""
+
+    def bill(self, number: str) -> Any:
+        bill = super().bill(number)
+        return {**bill, "items": [{**item, "quantity": "9" * 12} for item in bill["items"]]}
+
+
+def test_a_trial_that_breaks_itself_is_told_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    verdicts = certified(SellsByTheShipload())
+
+    broke = verdicts["too-much"]
+    assert (broke.outcome, broke.cure) == (
+        Outcome.NOT_TRIED,
+        "Report it to django_qerko, with the traceback that -v 2 shows.",
+    )
+    assert re.match(r"the trial itself broke: \w+Error in \w+, line \d+: ", broke.seen)
+    assert verdicts["unknown-state"].outcome is not Outcome.NOT_TRIED
+    assert "The rule too-much could not be tried" in caplog.text
 
 
 # -- What is nobody's duty ---------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import socket
@@ -24,6 +25,7 @@ from django.db import connection
 from pytest_django import Settings
 
 from django_qerko.certifying import RULES
+from django_qerko.certifying.playing import OPEN_BILLS
 from django_qerko.keys import ApiKey
 from django_qerko.management.commands.qerko_certify import _on_stage
 from django_qerko.sandbox.conversation import PointOfSale
@@ -175,10 +177,18 @@ def test_a_point_of_sale_that_is_not_ours_needs_a_url_and_a_key(tmp_path: Path) 
 
     verdicts = rows(done.stdout)
     assert done.returncode == 1
-    assert {name for name, row in verdicts.items() if row[1] == "broken"} >= {"unknown-event", "receipts", "old-names"}
-    assert {"forged", "time-window", "cancelled-again", "paid-items-gone", "duplicates"} <= {
-        name for name, row in verdicts.items() if row[1] == "holds"
+    assert {name for name, row in verdicts.items() if row[1] == "broken"} == {
+        "another-currency",
+        "broken-json",
+        "old-names",
+        "receipts",
+        "second-payment",
+        "too-large",
+        "unknown-code",
+        "unknown-event",
+        "wrong-address",
     }
+    assert {name for name, row in verdicts.items() if row[1] == "not tried"} == set()
     assert verdicts["reply-headers"] == ["1", "not needed", "everything is answered at once", ""]
     assert KEY not in done.stdout
 
@@ -258,13 +268,13 @@ def test_whoever_has_seen_enough_may_leave() -> None:
 # -- What is printed ---------------------------------------------------------------------------------
 
 
-def printed(pub: Pub, *words: str, terminal: bool = False, **options: Any) -> tuple[str, int]:
+def printed(pub: Pub, *words: str, terminal: bool = False, port: int = 0, **options: Any) -> tuple[str, int]:
     """What it prints about a pub, and its exit status."""
     out = Terminal() if terminal else StringIO()
     with opening(pub):
         try:
             call_command(
-                "qerko_certify", "--url", pub.url, "--api-key", KEY, "--yes", *words, port=0, stdout=out, **options
+                "qerko_certify", "--url", pub.url, "--api-key", KEY, "--yes", *words, port=port, stdout=out, **options
             )
         except SystemExit as ended:
             return out.getvalue(), int(str(ended.code))
@@ -273,6 +283,23 @@ def printed(pub: Pub, *words: str, terminal: bool = False, **options: Any) -> tu
 
 LATER_ONLY = {"reply-headers", "reply-envelope", "reply-in-time"}
 TWO = ("--only", "unknown-event", "--only", "answers")
+
+
+def test_what_could_not_be_tried_is_told_with_the_reason_and_what_to_do() -> None:
+    text, status = printed(Pub(bills={"1": {}}, later=NOW))
+
+    assert status == 1
+    assert rows(text)["bills"] == ["5", "not tried", "there is no bill on any table", OPEN_BILLS]
+    assert rows(text)["payment"] == ["4", "not tried", "bills is not tried", ""]
+    assert rows(text)["forged"][1] == "holds"
+
+
+def test_replies_are_taken_where_the_point_of_sale_sends_them() -> None:
+    port = free_port()
+
+    text, status = printed(Pub(api_url=f"http://127.0.0.1:{port}/api/v4/pos"), "--only", "reply-in-time", port=port)
+
+    assert (rows(text)["reply-in-time"][1], status) == ("holds", 0)
 
 
 def test_a_rule_that_is_broken_is_told_with_what_was_seen_and_what_to_do() -> None:
@@ -326,6 +353,43 @@ def test_without_colours_nothing_is_said_to_the_terminal_itself(monkeypatch: pyt
     assert "✗ broken" in text
     assert "\t" not in text
     assert "\x1b" not in text
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize("stdout", [Terminal, StringIO], ids=["plain", "piped"])
+def test_a_person_without_colours_sees_which_rule_is_tried(stdout: type[StringIO]) -> None:
+    errors = Terminal()
+    with opening(Pub(later=NOW)) as pub:
+        words = ("--url", pub.url, "--api-key", KEY, "--yes", "--only", "answers", "--only", "unknown-event")
+        call_command("qerko_certify", *words, port=0, stdout=stdout(), stderr=errors, no_color=True)
+
+    assert errors.getvalue().splitlines() == [
+        "1 of 2: A genuine delivery is let in",
+        "2 of 2: An event that nobody knows is NO_SUCH_METHOD",
+    ]
+
+
+@pytest.mark.process
+@pytest.mark.once
+def test_a_test_database_is_not_made_in_silence(tmp_path: Path) -> None:
+    ours, its = pty.openpty()
+    own = {
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'pub.sqlite3'}",
+        "DJANGO_SETTINGS_MODULE": "example_project.settings",
+    }
+    with os.fdopen(ours, "rb") as terminal, os.fdopen(its, "wb") as stderr:
+        subprocess.run(
+            [sys.executable, "-m", "django", "qerko_certify", "--only", "answers"],
+            cwd=ROOT,
+            env=os.environ | {"DJANGO_SETTINGS_MODULE": "example_project.settings"} | own,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            timeout=120,
+            check=False,
+        )
+        said = terminal.read1(1000).decode().splitlines()
+
+    assert said == ["Making a test database", "1 of 1: A genuine delivery is let in"]
 
 
 def test_the_log_is_silent_unless_it_is_asked_for(caplog: pytest.LogCaptureFixture) -> None:

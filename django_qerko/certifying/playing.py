@@ -45,8 +45,10 @@ OPEN_BILLS: Final = (
 _END_PAYMENTS: Final = (
     "If another payment is in progress on each bill, end it (with django_qerko: qerko_reconcile), or open other bills."
 )
-#: How long a second reply has time to come, in seconds, and how often somebody looks.
+#: How long the last replies have time to come, and the second one to what was delivered again, in seconds, and how
+#: often somebody looks.
 _A_MOMENT: Final = 0.5
+_SECOND_REPLY: Final = 2.0
 _LOOKS_EVERY: Final = 0.02
 #: No more of what was seen is told of a rule.
 _LONGEST: Final = 400
@@ -142,7 +144,7 @@ class Play:
     # -- Bills -------------------------------------------------------------------------------------
 
     def look(self, bill_id: str) -> Bill | None:
-        """A bill as it is now; ``None`` where it is closed. Raises Broken for another error."""
+        """A bill as it is now; ``None`` where it is closed. Raises Broken for another error, and for another bill."""
         turn = self.ask("getBill", {"billId": bill_id, "customerId": None})
         self.require_reply(turn)
         if turn.error_code in _GONE:
@@ -151,6 +153,8 @@ class Play:
             raise broken(turn)
         self.require_form(turn)
         (bill,) = read("getBill", turn.answer).structures
+        if isinstance(bill, Bill) and bill.id != bill_id:
+            raise Broken(f"getBill of {bill_id} is answered with the bill {bill.id}")
         return bill if isinstance(bill, Bill) else None
 
     def part(self, *, steps: int = 1) -> Part:
@@ -263,13 +267,15 @@ class Play:
 
     def _newest_reply(self, exchange: Exchange) -> Reply | None:
         """A reply to this very delivery, if one comes in a moment: whoever replied before need not do it again."""
-        give_up = time.monotonic() + _A_MOMENT
-        while time.monotonic() < give_up:
+        give_up = time.monotonic() + _SECOND_REPLY
+        while True:
+            is_over = time.monotonic() >= give_up
             for letter in self.qerko.letters:
                 if letter.number > exchange.number and letter.event_id == exchange.event_id:
                     return letter
+            if is_over:
+                return None
             time.sleep(_LOOKS_EVERY)
-        return None
 
     def _note_busy(self, part: Part, turn: Turn) -> bool:
         """Whether a payment was refused because, it seems, another one is in progress on the bill."""

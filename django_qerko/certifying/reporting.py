@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 from rich.console import Console
@@ -31,26 +31,32 @@ _COUNTED: Final[Mapping[Outcome, str]] = {
 
 
 class Progress:
-    """Says on a terminal, one that has colours, which rule is being tried."""
+    """Says which rule is being tried: in a line that changes on a terminal that has colours, and else in lines of
+    their own, if anybody reads them.
+    """
 
-    def __init__(self, console: Console, number: int) -> None:
+    def __init__(self, console: Console, number: int, *, say_otherwise: Callable[[str], object]) -> None:
         self._status = console.status("") if console.is_terminal and console.color_system else None
+        self._say_otherwise = say_otherwise
         self._number = number
         self._begun = 0
 
     def tell(self, rule: Rule) -> None:
         """The turn of a rule has come."""
         self._begun += 1
+        self.say(f"{self._begun} of {self._number}: {rule.sentence}")
+
+    def say(self, text: str) -> None:
+        """What is being done."""
         if self._status:
-            self._status.update(Text(f"{self._begun} of {self._number}: {rule.sentence}"))
+            self._status.update(Text(text))
+        else:
+            self._say_otherwise(text)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """While this lasts."""
-        if self._status is None:
-            yield
-            return
-        with self._status:
+        with self._status or nullcontext():
             yield
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from django_qerko.certifying.playing import Play
 from django_qerko.certifying.verdicts import Ended, NotTried, Outcome, Verdict
+
+logger = logging.getLogger(__name__)
+
+#: What to do where nothing is wrong with the point of sale, as far as is known.
+_REPORT: Final = "Report it to django_qerko, with the traceback that -v 2 shows."
 
 #: Tries a rule, and says what was seen where it holds. Raises Broken, NotTried or NotNeeded where it does not.
 Trial: TypeAlias = Callable[[Play], str]
@@ -68,6 +75,12 @@ def require(rule: Rule, play: Play) -> None:
         raise NotTried(f"{rule} is {verdict.outcome}")
 
 
+def _place(error: Exception) -> str:
+    """What a trial broke with, and where."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {last.name}, line {last.lineno}: {error}"
+
+
 def _tried(rule: Rule, play: Play) -> Verdict:
     started = time.monotonic()
     outcome, cure = Outcome.HOLDS, ""
@@ -78,4 +91,8 @@ def _tried(rule: Rule, play: Play) -> Verdict:
     except Ended as ended:
         outcome, seen = ended.outcome, str(ended)
         cure = ended.cure or (rule.cure if outcome is Outcome.BROKEN else "")
+    except Exception as error:
+        # An answer of which nobody thought: the other rules are tried, and the report is written.
+        logger.exception("The rule %s could not be tried", rule)
+        outcome, seen, cure = Outcome.NOT_TRIED, f"the trial itself broke: {_place(error)}", _REPORT
     return Verdict(outcome=outcome, seen=play.legible(seen), cure=cure, seconds=time.monotonic() - started)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
+from django_qerko.sandbox.misbehaving import NEWS
 from tests.broken_pubs.pub import KEY, Broke, Line, Paying, Pub, Refused, Said, TurnedAway, named
 
-#: Seconds for which something is in hand: the second of two deliveries comes meanwhile, on a slow machine, too.
-MEANWHILE: Final = 0.5
+#: Seconds within which the second of two deliveries comes, on a slow machine, too.
+TWIN_COMES: Final = 4.0
 
 NOW: frozenset[str] = frozenset()
 #: What is known of an event while it is handled.
@@ -356,6 +358,69 @@ class SellsMoreThanThereIs(Pub):
         pass
 
 
+@breaks("not-on-the-bill")
+class SellsWhatNobodyOrdered(Pub):
+    def line(self, bill: str, item: str) -> Line:
+        return self.bills[bill].setdefault(item, Line("Whatever", Decimal("1.00"), Decimal(9)))
+
+
+@breaks("another-currency")
+class TakesAnyMoney(Pub):
+    def require_currency(self, currency: str) -> None:
+        pass
+
+
+@breaks("bills")
+class HasOneBillForAll(Pub):
+    def on_getBill(self, data: Any) -> Any:  # noqa: N802
+        super().on_getBill(data)
+        return self.bill("1")
+
+
+@breaks("bills", later=NOW)
+class NamesBillsOtherwiseOnTheTable(Pub):
+    def on_getTableContents(self, data: Any) -> Any:  # noqa: N802
+        return [{**bill, "id": f"B{bill['id']}"} for bill in super().on_getTableContents(data)]
+
+    def on_getBill(self, data: Any) -> Any:  # noqa: N802
+        return super().on_getBill({"billId": named(data, "billId", "idBill").removeprefix("B")})
+
+
+@breaks("unknown-members")
+class BreaksOverNewsOfTheMoney(Pub):
+    def on_paymentProcessed(self, data: Any) -> Any:  # noqa: N802
+        if NEWS in data:
+            raise Broke
+        return super().on_paymentProcessed(data)
+
+
+@breaks("old-names")
+class KnowsMoneyByItsNewNameAlone(Pub):
+    def on_paymentProcessed(self, data: Any) -> Any:  # noqa: N802
+        if "paymentId" not in data:
+            raise Refused("BAD_PARAMETER")
+        return super().on_paymentProcessed(data)
+
+
+@breaks("duplicates")
+class RewritesAReceipt(Pub):
+    """Under the same number, with more on it each time."""
+
+    def answer(self, name: str, document: Any) -> Said:
+        status, said = super().answer(name, document)
+        if name == "paymentProcessed" and status == 200:
+            said = self.known[document["id"]] = (200, {**said, "items": [*said["items"], said["items"][0]]})
+            return said
+        return status, said
+
+
+@breaks("tells-nothing", later=NOW)
+class SaysWhichSignatureWasWrong(Pub):
+    def error(self, code: str | None, headers: Mapping[str, str], body: bytes) -> Any:
+        missing = "Signature-SHA256" not in headers
+        return {"code": code, "message": "No signature." if missing else "Another key."}
+
+
 @breaks("unknown-state")
 class KnowsOneOtherState(Pub):
     def is_paid(self, state: str) -> bool:
@@ -495,20 +560,38 @@ class IssuesASecondReceipt(Pub):
         return super().answer(name, document)
 
 
+class _MeetsItsTwin(Pub):
+    """What comes twice at the same moment, after two payments, meets here, however late one of the two is."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**how)
+        self.meetings: dict[str, threading.Barrier] = {}
+
+    def meeting(self, name: str, event_id: str) -> Callable[[], object]:
+        """Waits for the other one, where there is one."""
+        paid = [paying for paying in self.payments.values() if paying.state in {"PAID", "SETTLED"}]
+        if not name.startswith("payment") or len(paid) < 2:
+            return int
+        return partial(self.meetings.setdefault(event_id, threading.Barrier(2)).wait, TWIN_COMES)
+
+
 @breaks("duplicates-at-once")
-class LooksBeforeItWrites(_TakesStepsOnce):
+class LooksBeforeItWrites(_TakesStepsOnce, _MeetsItsTwin):
     """Both look whether the event is known, and then both handle it, one after the other."""
 
     def answer(self, name: str, document: Any) -> Said:
         if document["id"] not in self.known:
-            time.sleep(MEANWHILE if name.startswith("payment") else 0)
+            meet = self.meeting(name, document["id"])
+            meet()
             with self.lock:
-                self.known[document["id"]] = self.handle(name, document["data"] or {})
+                said = self.handle(name, document["data"] or {})
+            meet()
+            self.known[document["id"]] = said
         return self.known[document["id"]]
 
 
 @breaks("duplicates-at-once", later=NOW)
-class BreaksWhereTwoMeet(Pub):
+class BreaksWhereTwoMeet(_MeetsItsTwin):
     """A unique index decides, and nobody catches what it says."""
 
     def answer(self, name: str, document: Any) -> Said:
@@ -516,19 +599,25 @@ class BreaksWhereTwoMeet(Pub):
             known = self.known.get(document["id"])
             self.known.setdefault(document["id"], IN_HAND)
         if known is None:
-            time.sleep(MEANWHILE if name.startswith("payment") else 0)
+            self.meeting(name, document["id"])()
             known = self.known[document["id"]] = self.handle(name, document["data"] or {})
-        return (500, {"code": None, "message": "No."}) if known == IN_HAND else known
+        elif known == IN_HAND:
+            self.meeting(name, document["id"])()
+            return 500, {"code": None, "message": "No."}
+        return known
 
 
 @breaks("duplicates-at-once", later=NOW)
-class IssuesTwoReceiptsAtOnce(Pub):
+class IssuesTwoReceiptsAtOnce(_MeetsItsTwin):
     def answer(self, name: str, document: Any) -> Said:
         if name != "paymentProcessed" or document["id"] in self.known:
             return super().answer(name, document)
-        time.sleep(MEANWHILE)
+        meet = self.meeting(name, document["id"])
+        meet()
         with self.lock:
-            said = self.known[document["id"]] = self.handle(name, document["data"])
+            said = self.handle(name, document["data"])
+        meet()
+        self.known[document["id"]] = said
         return said
 
 
@@ -569,7 +658,7 @@ class RepliesToAnotherEvent(_OfReplies):
 
 @breaks("reply-in-time")
 class NeverReplies(Pub):
-    patience = 1.0
+    patience = 3.0
 
     def send(self, letter: Any) -> None:
         pass

@@ -8,7 +8,7 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,6 +22,7 @@ POS_ID: Final = "0b2f5c1e-7f0a-4d53-9a3e-6a2f1d9c8b47"
 PATH: Final = "/hook/"
 LARGEST: Final = 100_000
 TAX: Final = "VAT"
+CURRENCY: Final = "CZK"
 
 Said = tuple[int, Any]
 
@@ -180,8 +181,9 @@ class Pub:
     def on_paymentStart(self, data: Any) -> None:  # noqa: N802
         payment = data["payment"]
         self.require_free(payment["idBill"])
+        self.require_currency(payment["currency"])
         for item in payment["items"]:
-            self.require_left(self.bills[payment["idBill"]][item["id"]], Decimal(item["quantity"]))
+            self.require_left(self.line(payment["idBill"], item["id"]), Decimal(item["quantity"]))
         self.payments[payment["id"]] = Paying(bill=payment["idBill"], items=payment["items"])
 
     def on_paymentProcessed(self, data: Any) -> Any:  # noqa: N802
@@ -209,7 +211,7 @@ class Pub:
             for key, line in self.bills[number].items()
             if line.left
         ]
-        return {"id": number, "currency": "CZK", "items": items}
+        return {"id": number, "currency": CURRENCY, "items": items}
 
     def amount(self, value: Decimal) -> Any:
         return str(value)
@@ -217,6 +219,15 @@ class Pub:
     def require_free(self, bill: str) -> None:
         if any(paying.bill == bill and paying.state == "STARTED" for paying in self.payments.values()):
             raise Refused("ACCESS_DENIED")
+
+    def require_currency(self, currency: str) -> None:
+        if currency != CURRENCY:
+            raise Refused("BAD_PARAMETER")
+
+    def line(self, bill: str, item: str) -> Line:
+        if item not in self.bills[bill]:
+            raise Refused("BAD_PARAMETER")
+        return self.bills[bill][item]
 
     def require_left(self, line: Line, quantity: Decimal) -> None:
         if not 0 < quantity <= line.left:
@@ -261,9 +272,10 @@ class Pub:
     def send(self, letter: Any) -> None:
         place = urlsplit(self.api_url)
         wire = http.client.HTTPConnection(place.netloc, timeout=20)
-        wire.request("POST", f"{place.path}/reply", body=json.dumps(letter), headers=self.credentials())
-        wire.getresponse().read()
-        wire.close()
+        # Qerko may be gone before the last of them leaves.
+        with closing(wire), suppress(OSError, http.client.HTTPException):
+            wire.request("POST", f"{place.path}/reply", body=json.dumps(letter), headers=self.credentials())
+            wire.getresponse().read()
 
     def wait_for_letters(self) -> None:
         for replying in tuple(self.threads):

@@ -93,7 +93,7 @@ def amounts(play: Play) -> str:
     needs=(answers,),
 )
 def unknown_bill(play: Play) -> str:
-    turn = play.ask("getBill", {"billId": _nobodys(), "customerId": None})
+    turn = play.ask("getBill", {"billId": nobodys(), "customerId": None})
     return play.require_error(turn, "BILL_NOT_FOUND")
 
 
@@ -114,7 +114,7 @@ def unknown_event(play: Play) -> str:
     needs=(answers,),
 )
 def unknown_code(play: Play) -> str:
-    turn = play.ask("searchBills", {"qrIdentifier": _nobodys(), "customerId": None})
+    turn = play.ask("searchBills", {"qrIdentifier": nobodys(), "customerId": None})
     play.require_reply(turn)
     if turn.error_code == "NO_SUCH_METHOD":
         raise NotNeeded("it has no codes of its own")
@@ -133,10 +133,10 @@ def unknown_code(play: Play) -> str:
 def unknown_payment(play: Play) -> str:
     seen: list[str] = []
     for event in ("paymentProcessed", "getPostponedReceipt"):
-        turn = play.ask(event, {"paymentId": _nobodys()})
+        turn = play.ask(event, {"paymentId": nobodys()})
         _require_unbroken(play, turn)
         seen.append(play.require_error(turn))
-    closed = play.ask("paymentClosed", {"paymentId": _nobodys(), "state": _NOT_PAID})
+    closed = play.ask("paymentClosed", {"paymentId": nobodys(), "state": _NOT_PAID})
     _require_unbroken(play, closed)
     return "; ".join([*seen, told(closed)])
 
@@ -149,7 +149,7 @@ def _contents(play: Play, table: Table) -> list[Bill]:
     return [bill for bill in bills if isinstance(bill, Bill) and bill.items]
 
 
-def _nobodys() -> str:
+def nobodys() -> str:
     """An id that nobody gave anything."""
     return f"nobody-{uuid4()}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from dataclasses import replace
 from typing import Final
@@ -30,6 +31,8 @@ _NO_ERROR: Final = (Judgement.NO_JSON, Judgement.ERROR_FORM)
 _TRACE: Final = re.compile(
     r"Traceback|stack ?trace|Exception|File \"|\.(?:py|php|java|cs|js|rb|go):\d|\bat line \d", re.IGNORECASE
 )
+#: A number, or an id in hexadecimal.
+_NUMBER: Final = re.compile(r"[0-9A-Fa-f-]*[0-9][0-9A-Fa-f-]*")
 
 
 @rule(
@@ -140,6 +143,8 @@ def tells_nothing(play: Play) -> str:
             raise Broken(f"{exchange.status}: {listed(faults)}")
         if told := _told(exchange):
             raise Broken(f"{exchange.status} tells {told}")
+    if len(words := sorted({_words(exchange) for exchange in play.turned_away if exchange.status == 401})) > 1:
+        raise Broken(f"401 tells what was wrong: {', or '.join(words)}")
     return f"in {len(play.turned_away)} answers"
 
 
@@ -177,6 +182,11 @@ def _names_a_restaurant(segment: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _words(exchange: Exchange) -> str:
+    """What is said, without what numbers each delivery."""
+    return _NUMBER.sub("…", json.dumps(exchange.answer, sort_keys=True, ensure_ascii=False))
 
 
 def _told(exchange: Exchange) -> str | None:

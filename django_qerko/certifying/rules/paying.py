@@ -10,7 +10,7 @@ from typing import Final
 from django_qerko.answers import Bill, Receipt
 from django_qerko.certifying.parts import left_of
 from django_qerko.certifying.playing import STEPS, UNREADABLE, Paid, Play, broken, findings_of
-from django_qerko.certifying.rules.asking import answers, bills, unknown_bill, unknown_event, unknown_payment
+from django_qerko.certifying.rules.asking import answers, bills, nobodys, unknown_bill, unknown_event, unknown_payment
 from django_qerko.certifying.ruling import rule, try_rule
 from django_qerko.certifying.verdicts import Broken, NotNeeded, NotTried, Outcome, Refused
 from django_qerko.certifying.wording import listed, named, told
@@ -69,6 +69,31 @@ def second_payment(play: Play) -> str:
 def too_much(play: Play) -> str:
     part = play.part()
     return _refused(play, part.bill, part.too_much)
+
+
+@rule(
+    "What is not on the bill is refused",
+    section=5,
+    cure="Look for each item of paymentStart among those that are left on the bill.",
+    needs=(cancelled_again,),
+)
+def not_on_the_bill(play: Play) -> str:
+    part = play.part()
+    stranger = part.item.model_copy(update={"id": nobodys()})
+    bill = part.bill.model_copy(update={"items": [*part.bill.items, stranger]})
+    return _refused(play, bill, {**part.items, stranger.id: part.items[part.item.id]})
+
+
+@rule(
+    "A payment in another currency than its bill's is refused",
+    section=5,
+    cure="Compare the currency of paymentStart with the bill's.",
+    needs=(cancelled_again,),
+)
+def another_currency(play: Play) -> str:
+    part = play.part()
+    bill = part.bill.model_copy(update={"currency": "EUR" if part.bill.currency != "EUR" else "CZK"})
+    return _refused(play, bill, part.items)
 
 
 @rule(

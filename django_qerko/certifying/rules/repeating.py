@@ -62,25 +62,33 @@ def _require_same(play: Play, turn: Turn) -> None:
     again = play.again(turn)
     if not again.is_answered:
         raise Broken(f"delivered again, {told(again)}")
-    if (first := _serial(turn.answer)) != (second := _serial(again.answer)):
-        raise Broken(f"delivered again, {again.exchange.event} has another receipt: {second} after {first}")
+    if difference := _difference(turn.answer, again.answer):
+        raise Broken(f"delivered again, {again.exchange.event} has another answer: {difference}")
 
 
 def _require_one_answer(play: Play, pair: tuple[Exchange, Exchange]) -> None:
     """Raises Broken where one of two broke, or both have receipts, and not the same; 503 asks Qerko to come again."""
-    serials: list[Any] = []
+    said_so_far: list[Any] = []
     for exchange in pair:
         if not (exchange.is_answered or exchange.status == 503):
             raise Broken(f"at once, {said(exchange)}")
-        serials += [_serial(exchange.answer)] if exchange.status == 200 else []
+        said_so_far += [exchange.answer] if exchange.status == 200 else []
     if any(exchange.status == 202 for exchange in pair):
         letters = [letter for letter in play.qerko.letters if letter.event_id == pair[0].event_id and letter.is_taken]
-        serials += [_serial(letter.answer) for letter in letters]
-    if any(serial != serials[0] for serial in serials):
-        raise Broken(f"at once, {pair[0].event} has two receipts: {serials}")
+        said_so_far += [letter.answer for letter in letters]
+    for answer in said_so_far:
+        if difference := _difference(said_so_far[0], answer):
+            raise Broken(f"at once, {pair[0].event} has two answers: {difference}")
 
 
-def _serial(answer: Any) -> Any:
-    """The number of a receipt; ``None`` for what is none."""
-    info = answer.get("receiptInfo") if isinstance(answer, dict) else None
-    return info.get("serial") if isinstance(info, dict) else None
+def _difference(first: Any, second: Any, path: str = "") -> str:
+    """Where two answers differ first, and what stands there in each; nothing where they are the same."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        for name in sorted(first.keys() | second.keys()):
+            if found := _difference(first.get(name), second.get(name), f"{path}.{name}"):
+                return found
+        return ""
+    if isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        pairs = enumerate(zip(first, second, strict=True))
+        return next(filter(None, (_difference(*pair, f"{path}.{number}") for number, pair in pairs)), "")
+    return "" if first == second else f"{path.removeprefix('.') or 'it'} is {second!r} after {first!r}"

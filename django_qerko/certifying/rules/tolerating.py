@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from statistics import median
 from typing import Any, Final
 
@@ -36,7 +37,8 @@ def unknown_members(play: Play) -> str:
     with play.with_unknown_members():
         for event, data in asked:
             _require_answer(play, play.ask(event, {} if data is None else data))
-    return f"{', '.join(event for event, _ in asked)}{_pays(play, _strangely)}"
+    paid = _pays(play, play.with_unknown_members, "paymentId")
+    return f"{', '.join(event for event, _ in asked)}{paid}"
 
 
 @rule(
@@ -49,7 +51,8 @@ def old_names(play: Play) -> str:
     bill_id, table = next(iter(play.bills.items()))
     for event, data in (("getTableContents", {"idTable": table.id}), ("getBill", {"idBill": bill_id})):
         _require_answer(play, play.ask(event, data))
-    return f"idTable, idBill{_pays(play, _by_old_names)}"
+    paid = _pays(play, nullcontext, "idPayment")
+    return f"idTable, idBill{paid}"
 
 
 @rule(
@@ -111,27 +114,23 @@ def _require_answer(play: Play, turn: Turn) -> None:
 # -- While somebody pays -----------------------------------------------------------------------------
 
 
-def _pays(play: Play, trial: Callable[[Play], None]) -> str:
-    """Try it with a payment as well, if one can begin."""
+def _pays(play: Play, manner: Callable[[], AbstractContextManager[None]], name: str) -> str:
+    """Try it with a payment as well, if one can begin, and with its receipt, if it has one without this."""
     if not try_rule(cancelled_again, play).is_good:
         return ""
-    trial(play)
+    with play.beginning(play.part()) as story:
+        has_receipt = play.ask("paymentProcessed", {"paymentId": story.payment.id}).is_answered
+    with manner():
+        _begin_and_cancel(play, name, has_receipt=has_receipt)
     return ", and a payment"
 
 
-def _strangely(play: Play) -> None:
-    with play.with_unknown_members():
-        _begin_and_cancel(play, "paymentId")
-
-
-def _by_old_names(play: Play) -> None:
-    _begin_and_cancel(play, "idPayment")
-
-
-def _begin_and_cancel(play: Play, name: str) -> None:
-    """Raises Broken where a payment cannot begin or end like this."""
+def _begin_and_cancel(play: Play, name: str, *, has_receipt: bool) -> None:
+    """Raises Broken where a payment cannot begin or end like this, or has no receipt where another has one."""
     try:
         with play.beginning(play.part()) as story:
+            if has_receipt:
+                _require_answer(play, play.ask("paymentProcessed", {name: story.payment.id}))
             _require_answer(play, play.ask("paymentClosed", {name: story.payment.id, "state": CANCELLED}))
             play.qerko.cancel_payment(story.payment)
     except Refused as refused:

@@ -70,9 +70,16 @@ class Command(CalledCommand):
     ) -> None:
         rules = [rule for rule in RULES if only is None or rule in only]
         console = console_on(cast("IO[str]", self.stdout), no_color=no_color, force_color=force_color)
-        progress = Progress(console, len(rules))
+        progress = Progress(console, len(rules), say_otherwise=self._say)
         try:
-            with _quiet(verbosity), _playing(**options) as play, progress.shown():
+            with _quiet(verbosity), ExitStack() as stack:
+                if options["url"] is None:
+                    # Nobody is asked anything, and a test database is not made in a moment.
+                    stack.enter_context(progress.shown())
+                    progress.say("Making a test database")
+                play = stack.enter_context(_playing(**options))
+                if options["url"] is not None:
+                    stack.enter_context(progress.shown())
                 verdicts = try_all(rules, play, before=progress.tell)
         except KeyboardInterrupt:
             raise CommandError("Given up before all rules were tried.") from None
@@ -81,6 +88,11 @@ class Command(CalledCommand):
             _write(junit, verdicts)
         if not all(verdict.is_good for _, verdict in verdicts):
             raise SystemExit(1)
+
+    def _say(self, text: str) -> None:
+        """Say it to a person whose terminal shows no line that changes, and to nobody else."""
+        if self.stderr.isatty():
+            self.stderr.write(text, style_func=str)
 
 
 # -- What a person types ---------------------------------------------------------------------------
