@@ -17,7 +17,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self._done = threading.Event()
         self._ticking = threading.Thread(target=self._tick, daemon=True)
-        self._lost = 0.0
+        self.lost = 0.0
 
     def __enter__(self) -> Self:
         self._started = time.monotonic()
@@ -27,14 +27,14 @@ class Stopwatch:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._ticking.join()
-        self.seconds = time.monotonic() - self._started - self._lost
+        self.seconds = time.monotonic() - self._started - self.lost
 
     def _tick(self) -> None:
         before = self._started
         while not self._done.wait(_TICK):
-            self._lost += self._late_by(before)
+            self.lost += self._late_by(before)
             before = time.monotonic()
-        self._lost += self._late_by(before)
+        self.lost += self._late_by(before)
 
     @staticmethod
     def _late_by(before: float) -> float:

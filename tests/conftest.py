@@ -12,6 +12,7 @@ from django.conf import settings
 from django.dispatch import Signal
 from hypothesis import settings as hypothesis_settings
 
+from django_qerko import queueing
 from django_qerko.models import Restaurant
 from django_qerko.receiving import rejections
 from django_qerko.receiving.keyring import keyring
@@ -60,7 +61,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True)
 def memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> rejections.Counter:
-    """No test remembers another's restaurants; what is turned away is written when the test says so."""
+    """No test remembers another's restaurants; what is turned away is written when the test says so.
+
+    A broker is waited for as long as the machine takes: what comes of less is a matter for a few tests.
+    """
+    monkeypatch.setattr(queueing, "LIMIT", 20.0)
     keyring.forget()
     celery_app.set_current()
     counter = rejections.Counter(every=None)

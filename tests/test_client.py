@@ -37,10 +37,10 @@ from tests.servers import free_port
 POS_ID = "0b2f5c1e-7f0a-4d53-9a3e-6a2f1d9c8b47"
 PAYMENT = SAMPLES["paymentStart"]["payment"]
 TAKEN = response()
-#: Seconds to connect, and for the rest.
-QUICK = (0.4, 0.4)
+#: Seconds to connect, and for the rest, where an answer comes.
+PATIENT = (10, 10)
 #: A busy machine may take its time to notice that the time is over.
-LATE = 1.0
+LATE = 4.0
 
 Pointing = Callable[..., None]
 Opening = Callable[..., StrangeQerko]
@@ -59,7 +59,7 @@ def lines_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def point(settings: Any) -> Pointing:
     """Says where Qerko is, and how long a call may take."""
 
-    def to(url: str, patience: tuple[float, float] = QUICK) -> None:
+    def to(url: str, patience: tuple[float, float] = PATIENT) -> None:
         settings.QERKO = {"POS_ID": POS_ID, "BASE_URL": url, "HTTP_TIMEOUT": patience}
 
     return to
@@ -70,7 +70,7 @@ def opened(point: Pointing) -> Iterator[Opening]:
     """Opens Qerkos that talk as they are told; the last one is ours."""
     houses: list[StrangeQerko] = []
 
-    def open_one(talk: Talk, patience: tuple[float, float] = QUICK, **how: Any) -> StrangeQerko:
+    def open_one(talk: Talk, patience: tuple[float, float] = PATIENT, **how: Any) -> StrangeQerko:
         houses.append(StrangeQerko(talk, **how))
         point(houses[-1].url, patience)
         return houses[-1]
@@ -369,9 +369,9 @@ BROKEN: dict[str, tuple[Talk, int | None]] = {
 
 @pytest.mark.parametrize(("talk", "status"), BROKEN.values(), ids=BROKEN)
 def test_what_was_sent_and_not_confirmed_is_over_in_time(talk: Talk, status: int | None, opened: Opening) -> None:
-    house = opened(talk)
+    house = opened(talk, (10, 1))
 
-    with within(QUICK[1] + LATE):
+    with within(1 + LATE):
         failure = failing()
 
     assert type(failure) is Unconfirmed
@@ -842,7 +842,7 @@ def stopped_after(seconds: float) -> Iterator[None]:
     "talk", [once(), once(say(HEAD)), saying(response(401)), saying(response(503)), once(drip(TAKEN))]
 )
 def test_no_failure_shows_the_key(talk: Talk, opened: Opening) -> None:
-    opened(talk)
+    opened(talk, (10, 1))
 
     failure = failing()
 

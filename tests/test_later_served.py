@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from django_qerko.models import Reply, Restaurant, WebhookEvent
+from django_qerko.models import Attempt, Reply, Restaurant, WebhookEvent
 from django_qerko.tending.sweeping import sweep
 from tests.deliveries import KEY, Signed, address, document, sign
 from tests.qerkos import Caller, response
@@ -129,7 +129,12 @@ def test_three_hundred_replies_to_a_qerko_that_takes_its_time(
         until(settled, seconds=60)
 
     deadlines = dict(WebhookEvent.objects.values_list("event_id", "deadline_at"))
-    assert all(at <= deadlines[event].timestamp() + 0.1 for event, at in arrived)
+    # It was counted here when it was read, and this machine may be busy; without a deadline it would be a minute.
+    assert all(at <= deadlines[event].timestamp() + 5 for event, at in arrived)
+    assert all(
+        attempt.started_at <= attempt.reply.event.deadline_at
+        for attempt in Attempt.objects.select_related("reply__event")
+    )
     states = Counter(Reply.objects.values_list("state", flat=True))
     assert set(states) <= {"delivered", "stale"}
     assert states["delivered"] >= 20
