@@ -66,10 +66,10 @@ class Till:
     def pos(self, **members: Any) -> PointOfSale:
         return replace(PointOfSale(url=self.url, api_key=KEY, name="U Kocoura"), **members)
 
-    def post(self, path: str, body: Any, *, key: str = KEY.reveal()) -> requests.Response:
+    def post(self, path: str, body: Any, *, key: str = KEY.reveal(), pos_id: str = POS_ID) -> requests.Response:
         """Call Qerko's API: with JSON, or with bytes as they are."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {key}", "Pos-Id": POS_ID}
+        headers = {"Authorization": f"Bearer {key}", "Pos-Id": pos_id}
         return requests.post(f"{self.api_url}/{path}", data=data, headers=headers, timeout=20)
 
     def reply(self, letters: list[dict[str, Any]], **envelope: Any) -> None:

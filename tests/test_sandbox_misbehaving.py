@@ -16,6 +16,7 @@ import requests
 from django_qerko import events
 from django_qerko.sandbox.calling import Cut
 from django_qerko.sandbox.errands import Errands, Pauses
+from django_qerko.sandbox.judgements import Judgement
 from django_qerko.sandbox.misbehaving import NEWS, Misbehaviour
 from django_qerko.sandbox.qerko import Exchange, Manners, Qerko
 from django_qerko.sandbox.telling import outcome
@@ -114,7 +115,7 @@ def test_everything_that_is_asked_fails() -> None:
     assert statuses == [503, 503, 503]
     assert stranger.status_code == 401
     assert [reply.status for reply in qerko.replies] == [503]
-    assert findings(qerko) == []
+    assert findings(qerko) == [str(Judgement.UNKNOWN_KEY())]
 
 
 @pytest.mark.parametrize("path", ["reply", "who-am-i", "get-payment", "cancel-payment"])

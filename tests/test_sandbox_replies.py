@@ -17,7 +17,7 @@ from rich.console import Console
 from django_qerko.sandbox.letterbox import REMEMBERED, Letterbox
 from django_qerko.sandbox.printing import print_line
 from django_qerko.sandbox.qerko import Exchange, PointOfSale, Qerko, Reply
-from django_qerko.sandbox.replies import MAX_LETTER, read_letter
+from django_qerko.sandbox.replies import MAX_LETTER, Note, Said, read_letter
 from tests.deliveries import KEY, OTHER_KEY
 from tests.points_of_sale import POS_ID, Later, Till, an_evening, later, later_error
 
@@ -459,7 +459,7 @@ def test_replies_are_shown_with_what_they_answer(qerko: Qerko, till: Till) -> No
     assert refused["findings"][0]["section"] == 3
 
 
-def lines(*said: Exchange | Reply) -> list[str]:
+def lines(*said: Said) -> list[str]:
     paper = io.StringIO()
     for one in said:
         print_line(Console(file=paper), one)
@@ -478,3 +478,58 @@ def test_replies_are_printed(qerko: Qerko, till: Till) -> None:
     assert nonsense.startswith(
         "✗ U Kocoura        a reply              400 to its reply                  the body of the"
     )
+
+
+def test_what_is_asked_of_qerko_is_told_and_who_is_turned_away(till: Till, qerko: Qerko) -> None:
+    till.post("who-am-i", {})
+    till.post("get-payment", {"paymentId": "1"})
+    till.post("reply", {}, key=OTHER_KEY.reveal())
+    till.answers["searchBills"] = []
+    page, conversation = spoken(qerko, till)
+    printed = [" ".join(line.split()) for line in lines(*qerko.said[:3])]
+
+    assert [(note["restaurant"], note["event"], note["status"]) for note in conversation["notes"]] == [
+        ("U Kocoura", "who-am-i", 200),
+        ("U Kocoura", "get-payment", 404),
+        (None, "reply", 401),
+    ]
+    wrong = {"section": 1, "text": "the bearer token is missing, or no known API key"}
+    assert [note["findings"] for note in conversation["notes"]] == [[], [], [wrong]]
+    assert printed == [
+        "✓ U Kocoura who-am-i 200",
+        "✓ U Kocoura get-payment 404",
+        "✗ ? reply 401 the bearer token is missing, or no known API key (protocol section 1)",
+    ]
+    assert "POST /api/v4/pos/get-payment" in page
+    assert "no known API key (protocol section 1)" in page
+    assert [call.status for call in qerko.strangers] == [401]
+    assert OTHER_KEY.reveal() not in page
+
+
+def test_silence_is_told_once_and_when_its_time_is_over() -> None:
+    told: list[Note] = []
+    with Qerko(deadline=0.3, on_note=told.append) as qerko, an_evening(qerko, getBill=NOTED) as till:
+        exchange = qerko.ask(till.pos(), "getBill")
+        assert qerko.await_reply(exchange, 0.01) is None
+        assert told == []
+        assert [qerko.await_reply(exchange), qerko.await_reply(exchange)] == [None, None]
+        page, conversation = spoken(qerko, till)
+
+    assert [said for said in qerko.said if not isinstance(said, Exchange)] == told
+    (note,) = conversation["notes"]
+    assert (note["event_id"], note["exchange"]) == (exchange.event_id, exchange.number)
+    assert note["findings"] == [{"section": 3, "text": "a 202 was said, and no reply came in time"}]
+    assert lines(*told)[0].startswith("✗ U Kocoura        getBill              no reply ")
+    assert f'href="#said-{exchange.number}"' in page
+
+
+def test_a_qerko_that_is_closed_says_nothing_of_silence() -> None:
+    told: list[Note] = []
+    with Qerko(deadline=20, on_note=told.append) as qerko, an_evening(qerko, getBill=NOTED) as till:
+        exchange = qerko.ask(till.pos(), "getBill")
+        with ThreadPoolExecutor(1) as waiting:
+            waited = waiting.submit(qerko.await_reply, exchange)
+            qerko.close()
+            assert waited.result(20) is None
+
+    assert told == []

@@ -15,6 +15,7 @@ from django.http import HttpResponse
 from django_qerko.keys import ApiKey
 from django_qerko.sandbox import rendering
 from django_qerko.sandbox.conversation import PointOfSale, decode, text_of
+from django_qerko.sandbox.judgements import Judgement
 from django_qerko.sandbox.payments import PAID, Payment
 from django_qerko.sandbox.replies import MAX_LETTER
 from django_qerko.sandbox.request import LINE, SandboxRequest
@@ -53,14 +54,29 @@ def _for_restaurants(
             if scheme.lower() == _SCHEME and _is_key(pos.api_key, token.strip())
         ]
         if not known or not _is_uuid(request.META.get("HTTP_POS_ID", "")):
-            why = "the Pos-Id is missing, or no UUID" if known else "the bearer token is missing, or no known API key"
-            request.sandbox.qerko.note_stranger(request.path_info, why)
+            finding = Judgement.NO_POS_ID() if known else Judgement.UNKNOWN_KEY()
+            request.sandbox.qerko.note_call(request.path_info, 401, finding)
             return rendering.error(401, "UNAUTHORIZED", "The API key is wrong, or the Pos-Id is no UUID.")
         response = view(request, known)
         request.sandbox.qerko.misbehaviour.take_time()
         return response
 
     return guarded
+
+
+def _noted(
+    view: Callable[[SandboxRequest, _Known], HttpResponse],
+) -> Callable[[SandboxRequest, _Known], HttpResponse]:
+    """Have it told in the conversation that a view was asked."""
+
+    @wraps(view)
+    def noted(request: SandboxRequest, known: _Known) -> HttpResponse:
+        response = view(request, known)
+        findings = [Judgement.NO_PAYMENT_ID()] if response.status_code == 400 else []
+        request.sandbox.qerko.note_call(request.path_info, response.status_code, *findings, pos=_first(known))
+        return response
+
+    return noted
 
 
 def _now_and_then(
@@ -91,6 +107,7 @@ def _hang_up(request: SandboxRequest) -> None:
 
 
 @_for_restaurants
+@_noted
 @_now_and_then
 def who_am_i(request: SandboxRequest, known: _Known) -> HttpResponse:
     """The restaurants of the key (C for the method, A for the path)."""
@@ -113,6 +130,7 @@ def _for_payment(view: Callable[[SandboxRequest, Payment], HttpResponse]) -> Cal
     """Give a view the payment that the body names; 404 where this restaurant has none (A)."""
 
     @_for_restaurants
+    @_noted
     @_now_and_then
     @wraps(view)
     def guarded(request: SandboxRequest, known: _Known) -> HttpResponse:

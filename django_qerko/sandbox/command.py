@@ -100,6 +100,7 @@ def run(
     qerko = Qerko(
         on_exchange=tell,
         on_reply=tell,
+        on_note=tell,
         allow_remote=allow_remote,
         schemes=SCHEMES if scheme == BOTH else [scheme],
         manners=manners,

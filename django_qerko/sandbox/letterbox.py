@@ -40,6 +40,8 @@ class _Question:
     is_told: bool = False
     #: Whoever waited for the delivery of this number went away: later is too late, whatever the clock says.
     given_up: int | None = None
+    #: Of the delivery of this number it was said that no reply came.
+    silent: int | None = None
 
 
 class Letterbox:
@@ -143,6 +145,17 @@ class Letterbox:
             if seconds == left:
                 question.given_up = exchange.number
             return None
+
+    def falls_silent(self, exchange: Exchange) -> bool:
+        """Whether somebody waited for a reply to this delivery until its deadline, and none came; said once."""
+        with self._changed:
+            question = self._questions.get(_key(exchange))
+            if question is None or self._is_closed or question.replies:
+                return False
+            if question.given_up != exchange.number or question.silent == exchange.number:
+                return False
+            question.silent = exchange.number
+            return True
 
     def _objection(self, question: _Question | None, letter: Letter, *, is_busy: bool) -> tuple[int, Finding | None]:
         """The status that a letter deserves, and what is wrong with it."""

@@ -17,9 +17,10 @@ from django_qerko.sandbox.ordering import form
 from django_qerko.sandbox.qerko import Exchange, Reply, Turn
 from django_qerko.sandbox.reading import Structure, read
 from django_qerko.sandbox.refusals import refusal
+from django_qerko.sandbox.replies import Note
 from django_qerko.sandbox.request import SandboxRequest
 from django_qerko.sandbox.slips import Slip, slip
-from django_qerko.sandbox.telling import as_json, hidden, reply_as_json
+from django_qerko.sandbox.telling import as_json, hidden, note_as_json, reply_as_json
 
 #: What an address may say of a choice that was not possible.
 _PROBLEMS: Final = {"problem_nothing", "problem_quantity", "problem_tip"}
@@ -95,12 +96,13 @@ def news(request: SandboxRequest) -> HttpResponse:
 
 @require_safe
 def conversation(request: SandboxRequest) -> HttpResponse:
-    """The last exchanges and replies for a program, oldest first."""
+    """The last exchanges, replies and notes for a program, oldest first."""
     said = request.sandbox.qerko.said
     return rendering.document(
         {
             "exchanges": [as_json(exchange) for exchange in said if isinstance(exchange, Exchange)],
             "replies": [reply_as_json(reply) for reply in said if isinstance(reply, Reply)],
+            "notes": [note_as_json(note) for note in said if isinstance(note, Note)],
         }
     )
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from django_qerko.sandbox.replies import Said
 from django_qerko.sandbox.speaking import Language
-from django_qerko.sandbox.telling import hidden, hint, mark, outcome, took
+from django_qerko.sandbox.telling import hidden, hint, is_error, mark, outcome, took, who
 
 _NAME_WIDTH: Final = 16
 _EVENT_WIDTH: Final = 20
@@ -28,14 +28,14 @@ def console_on(file: IO[str], *, no_color: bool = False, force_color: bool = Fal
 
 def print_line(console: Console, said: Said) -> None:
     """One line: time (UTC), sign, restaurant, event, what came back, milliseconds, findings and advice."""
-    style = "red" if said.findings else "yellow" if said.is_error else "green"
+    style = "red" if said.findings else "yellow" if is_error(said) else "green"
     advice = hint(said)
     words = [*map(str, said.findings), *([_ENGLISH.say(advice, id=said.event_id)] if advice else [])]
     findings = "; ".join(words)
     line = Text.assemble(
         (f"{said.at:%H:%M:%S} ", "dim"),
         (f"{mark(said)} ", style),
-        f"{_plain(said, said.pos.name):<{_NAME_WIDTH}} ",
+        f"{_plain(said, who(said) or '?'):<{_NAME_WIDTH}} ",
         (f"{_plain(said, said.event or 'a reply'):<{_EVENT_WIDTH}} ", "bold"),
         (f"{_plain(said, outcome(said)):<{_OUTCOME_WIDTH}} ", style),
         f"{took(said):>11}",

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 from django_qerko.sandbox.calling import Line
 from django_qerko.sandbox.conversation import Exchange, Finding, PointOfSale, Question
 from django_qerko.sandbox.errands import Pauses
+from django_qerko.sandbox.judgements import Judgement
 from django_qerko.sandbox.judging import judge
 from django_qerko.sandbox.letterbox import Letterbox
 from django_qerko.sandbox.loopback import callable_address
@@ -21,7 +22,7 @@ from django_qerko.sandbox.misbehaving import Manners, Misbehaviour
 from django_qerko.sandbox.paying import CLOSING_PAUSES, RECEIPT_PAUSES, Paying
 from django_qerko.sandbox.payments import Payment
 from django_qerko.sandbox.remembering import REMEMBERED, Conversation
-from django_qerko.sandbox.replies import Reply, Said, Stranger, read_letter
+from django_qerko.sandbox.replies import Call, Note, Reply, Said, Silence, read_letter
 from django_qerko.sandbox.signing import SignedDelivery, envelope, event_address, sign
 from django_qerko.sandbox.stories import PaymentStory, Turn
 from django_qerko.signatures import SCHEMES
@@ -53,7 +54,8 @@ _GOOD: Final = Manners()
 class Qerko(Paying):
     """Qerko, as far as a point of sale can tell. Safe to use from several threads.
 
-    ``on_exchange`` is called with every exchange when it is over, ``on_reply`` with every reply when it is judged.
+    ``on_exchange`` is called with every exchange when it is over, ``on_reply`` with every reply when it is judged, and
+    ``on_note`` where no reply came in time, and with every other call to Qerko's API.
     ``timeout`` is in seconds, for a whole exchange; ``deadline`` is in seconds, until an event that was answered 202
     is stale. ``clock`` gives Unix seconds. Nobody but this machine is called unless ``allow_remote``.
 
@@ -67,6 +69,7 @@ class Qerko(Paying):
         *,
         on_exchange: Callable[[Exchange], None] | None = None,
         on_reply: Callable[[Reply], None] | None = None,
+        on_note: Callable[[Note], None] | None = None,
         timeout: float = PATIENCE,
         deadline: float = PATIENCE,
         allow_remote: bool = False,
@@ -84,11 +87,12 @@ class Qerko(Paying):
         self._schemes = tuple(schemes)
         self._on_exchange = on_exchange
         self._on_reply = on_reply
+        self._on_note = on_note
         self._line = Line(timeout)
         self._deadline = deadline
         self._letterbox = Letterbox(deadline, clock, is_slow=manners.slow > 0)
         self._conversation = Conversation()
-        self._strangers: deque[Stranger] = deque(maxlen=REMEMBERED)
+        self._strangers: deque[Call] = deque(maxlen=REMEMBERED)
 
     def __enter__(self) -> Self:
         return self
@@ -105,7 +109,7 @@ class Qerko(Paying):
 
     @property
     def said(self) -> tuple[Said, ...]:
-        """The last exchanges and replies together, in the order in which they were over."""
+        """The last exchanges, replies and notes together, in the order in which they were over."""
         return self._conversation.said()
 
     @property
@@ -119,7 +123,7 @@ class Qerko(Paying):
         return tuple(said for said in self.said if isinstance(said, Reply))
 
     @property
-    def strangers(self) -> tuple[Stranger, ...]:
+    def strangers(self) -> tuple[Call, ...]:
         """The last calls that were answered 401, oldest first."""
         return tuple(self._strangers)
 
@@ -171,9 +175,21 @@ class Qerko(Paying):
         """Wait for the first reply to an exchange that was answered 202.
 
         ``None`` where none came before the deadline, or within ``timeout`` seconds. Whoever waited until the deadline
-        is right: a reply after that is too late.
+        is right: a reply after that is too late, and that there was none is noted.
         """
-        return self._letterbox.wait(exchange, timeout)
+        reply = self._letterbox.wait(exchange, timeout)
+        if reply is None and self._letterbox.falls_silent(exchange):
+            silence = Silence(
+                number=self._conversation.next_number(),
+                at=datetime.now(tz=UTC),
+                pos=exchange.pos,
+                event=exchange.event,
+                event_id=exchange.event_id,
+                exchange=exchange.number,
+                findings=(Judgement.NO_REPLY(),),
+            )
+            self._note(silence)
+        return reply
 
     def ask_and_wait(self, pos: PointOfSale, event: str, data: object = None, **how: Any) -> Turn:
         """Deliver one event as ``ask`` does, and wait for the reply to a 202."""
@@ -201,9 +217,18 @@ class Qerko(Paying):
             self._letterbox.tell(reply)
         return reply
 
-    def note_stranger(self, path: str, why: str) -> None:
-        """Somebody called Qerko's API whom it does not know."""
-        self._strangers.append(Stranger(number=self._conversation.next_number(), path=path, why=why))
+    def note_call(self, path: str, status: int, *findings: Finding, pos: PointOfSale | None = None) -> None:
+        """Somebody called Qerko's API, and was answered this; ``pos`` is who, where that is known."""
+        number = self._conversation.next_number()
+        call = Call(number=number, at=datetime.now(tz=UTC), pos=pos, path=path, status=status, findings=findings)
+        if pos is None:
+            self._strangers.append(call)
+        self._note(call)
+
+    def _note(self, note: Note) -> None:
+        self._conversation.add(note)
+        if self._on_note is not None:
+            self._on_note(note)
 
     def _deliver(self, question: Question) -> Exchange:
         now = self._clock()

@@ -71,16 +71,47 @@ class Reply(Answered):
         return self.letter.is_error
 
 
-Said: TypeAlias = Exchange | Reply
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """No reply came in time to an event that was answered 202; ``exchange`` is the number of the delivery."""
+
+    number: int
+    at: datetime
+    pos: PointOfSale
+    event: str
+    event_id: str
+    exchange: int
+    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stranger:
-    """A call that was answered 401, before anybody looked at what it says, and why."""
+class Call:
+    """What somebody asked of Qerko beside ``/reply``, and the status that was answered; or ``/reply``, answered 401.
+
+    ``pos`` is ``None`` where the caller is not known.
+    """
 
     number: int
+    at: datetime
+    pos: PointOfSale | None
     path: str
-    why: str
+    status: int
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def event(self) -> str:
+        """What was asked, by the end of its address: ``get-payment``."""
+        return self.path.rstrip("/").rpartition("/")[2]
+
+    @property
+    def event_id(self) -> str:
+        """It is about no event, as far as anybody looked."""
+        return ""
+
+
+#: What is told of a point of sale that is no answer of its own.
+Note: TypeAlias = Silence | Call
+Said: TypeAlias = Exchange | Reply | Note
 
 
 def read_letter(body: bytes) -> Letter:

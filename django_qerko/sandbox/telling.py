@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from django_qerko.sandbox.conversation import Exchange
-from django_qerko.sandbox.replies import Reply, Said
+from django_qerko.sandbox.replies import Call, Note, Reply, Said, Silence
 from django_qerko.sandbox.speaking import Language
 
 _QERKO: Final = "Qerko"
@@ -22,6 +22,10 @@ def outcome(said: Said) -> str:
     """What came back, in a word or two: ``200``, ``422 BILL_NOT_FOUND``, ``no answer``, ``replied``."""
     if isinstance(said, Reply):
         return f"replied {said.error_code or ''}".strip() if said.is_taken else f"{said.status} to its reply"
+    if isinstance(said, Silence):
+        return "no reply"
+    if isinstance(said, Call):
+        return str(said.status)
     if said.status is None:
         return "Qerko hung up" if said.is_cut else "no answer"
     return f"{said.status} {said.error_code or ''}".strip()
@@ -39,14 +43,23 @@ def hint(said: Said) -> str | None:
     if isinstance(said, Reply):
         # A handler that broke after a 202 is told like this (protocol section 3), and perhaps one that refused.
         return "hint_no_code" if said.is_error and said.error_code is None else None
+    if isinstance(said, Note):
+        return None
     if said.status == said.expected or said.status is None:
         return None
     return "hint_broke" if said.status >= 500 else _HINTS.get(said.status)
 
 
+def is_error(said: Said) -> bool:
+    """Whether anything else came than an answer, or was answered."""
+    if isinstance(said, Call):
+        return said.status >= 400
+    return isinstance(said, Silence) or said.is_error
+
+
 def took(said: Said) -> str:
     """The milliseconds, where they are known."""
-    return "" if said.milliseconds is None else f"{said.milliseconds:.1f} ms"
+    return "" if isinstance(said, Note) or said.milliseconds is None else f"{said.milliseconds:.1f} ms"
 
 
 def as_json(exchange: Exchange) -> dict[str, Any]:
@@ -89,6 +102,26 @@ def reply_as_json(reply: Reply) -> dict[str, Any]:
     }
 
 
+def note_as_json(note: Note) -> dict[str, Any]:
+    """A note for a program to read: what somebody asked of Qerko, or the number of the exchange without a reply."""
+    told: dict[str, Any] = {
+        "number": note.number,
+        "at": note.at.isoformat(),
+        "restaurant": who(note),
+        "event": note.event,
+    }
+    if isinstance(note, Silence):
+        told |= {"event_id": note.event_id, "exchange": note.exchange}
+    else:
+        told |= {"path": note.path, "status": note.status}
+    return told | {"findings": _findings(note)}
+
+
+def who(said: Said) -> str | None:
+    """The name of the restaurant that it is about, where that is known."""
+    return said.pos.name if said.pos else None
+
+
 def for_page(said: Said, language: Language, *, is_alone: bool) -> dict[str, Any]:
     """The same for a template: everything is text already, so that no setting formats it.
 
@@ -98,24 +131,33 @@ def for_page(said: Said, language: Language, *, is_alone: bool) -> dict[str, Any
     sign = mark(said)
     return {
         "number": str(said.number),
-        "answers": str(said.exchange or "") if isinstance(said, Reply) else "",
+        "answers": str(said.exchange or "") if isinstance(said, Reply | Silence) else "",
         "time": f"{said.at:%H:%M:%S}",
         "mark": sign,
         "verdict": language.say(_VERDICTS[sign]),
         "look": _LOOKS[sign],
         "hint": language.say(advice, id=hidden(said, said.event_id)) if advice else "",
-        "restaurant": "" if is_alone else said.pos.name,
+        "restaurant": "" if is_alone else who(said) or "",
         "event": hidden(said, said.event or language.say("reply")),
         "outcome": hidden(said, outcome(said)),
         "took": took(said),
-        "spoken": _of_reply(said) if isinstance(said, Reply) else _of_exchange(said),
+        "spoken": _spoken(said),
         "findings": [hidden(said, str(finding)) for finding in said.findings],
     }
 
 
 def hidden(said: Said, text: str) -> str:
     """The text without the API key, which a point of sale might repeat."""
-    return text.replace(said.pos.api_key.reveal(), said.pos.api_key.shown)
+    return text.replace(said.pos.api_key.reveal(), said.pos.api_key.shown) if said.pos else text
+
+
+def _spoken(said: Said) -> list[dict[str, str]]:
+    """Who said what, word by word; of silence there is nothing to say."""
+    if isinstance(said, Exchange):
+        return _of_exchange(said)
+    if isinstance(said, Reply):
+        return _of_reply(said)
+    return _of_call(said) if isinstance(said, Call) else []
 
 
 def _of_exchange(exchange: Exchange) -> list[dict[str, str]]:
@@ -128,6 +170,11 @@ def _of_exchange(exchange: Exchange) -> list[dict[str, str]]:
 def _of_reply(reply: Reply) -> list[dict[str, str]]:
     first = f"POST …/reply\n\n{hidden(reply, _pretty(reply.letter.body))}"
     return [_line(reply.pos.name, _QERKO, first), _line(_QERKO, reply.pos.name, str(reply.status))]
+
+
+def _of_call(call: Call) -> list[dict[str, str]]:
+    caller = who(call) or "?"
+    return [_line(caller, _QERKO, f"POST {call.path}"), _line(_QERKO, caller, str(call.status))]
 
 
 def _line(speaker: str, listener: str, text: str) -> dict[str, str]:

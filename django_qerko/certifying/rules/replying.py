@@ -28,7 +28,8 @@ _A_MOMENT: Final = 0.3
 def reply_headers(play: Play) -> str:
     _provoke(play)
     if play.qerko.strangers:
-        raise Broken(f"{play.qerko.strangers[0].path}: {play.qerko.strangers[0].why}")
+        stranger = play.qerko.strangers[0]
+        raise Broken(f"{stranger.path}: {listed(list(stranger.findings))}")
     return named(len(_letters(play)), "call")
 
 
