@@ -82,7 +82,6 @@ def databases() -> str:
 
 
 @pytest.mark.process
-@pytest.mark.once
 @pytest.mark.django_db
 def test_the_pub_is_certified_in_process_and_nothing_of_it_is_touched(tmp_path: Path) -> None:
     own = {

@@ -146,6 +146,12 @@ class Letterbox:
                 question.given_up = exchange.number
             return None
 
+    def has_answer(self, exchange: Exchange) -> bool:
+        """Whether any reply to this event, whichever delivery it answers, is no error."""
+        with self._changed:
+            question = self._questions.get(_key(exchange))
+            return question is not None and any(not reply.is_error for reply in question.replies)
+
     def falls_silent(self, exchange: Exchange) -> bool:
         """Whether somebody waited for a reply to this delivery until its deadline, and none came; said once."""
         with self._changed:

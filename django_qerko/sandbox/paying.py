@@ -49,6 +49,9 @@ class Paying(ABC):
         """Deliver one event, and wait until it is answered, or stale."""
 
     @abstractmethod
+    def await_answer(self, exchange: Exchange) -> bool: ...
+
+    @abstractmethod
     def redeliver(self, exchange: Exchange) -> Exchange:
         """Deliver the same event once more."""
 
@@ -138,8 +141,8 @@ class Paying(ABC):
         if is_lost:
             return replace(story, payment=payment)
         turn = self.ask_and_wait(payment.pos, "paymentClosed", {"paymentId": payment.id, "state": payment.state}, **how)
-        if not turn.exchange.is_answered:
-            self._errands.persist(lambda: self.redeliver(turn.exchange).is_answered, self._closing_pauses)
+        if not turn.is_answered:
+            self._errands.persist(partial(self._tell_again, turn.exchange), self._closing_pauses)
         story = replace(story, payment=payment, turns=(*story.turns, turn))
         is_wanted = asks_for_receipt and story.is_paid and story.is_receipt_promised
         if is_wanted and self._payments.await_receipt(payment):
@@ -177,6 +180,11 @@ class Paying(ABC):
     def cancel_payment(self, payment: Payment) -> Payment:
         """Cancel a payment, unless it is over; ``paymentClosed`` is told when somebody closes it (A)."""
         return self._payments.move(payment, payments.CANCELLED)
+
+    def _tell_again(self, exchange: Exchange) -> bool:
+        """Whether it was answered this time, or by one of its replies."""
+        again = self.redeliver(exchange)
+        return again.status == 200 or (again.status == 202 and self.await_answer(again))
 
     def _fetch_receipt(self, story: PaymentStory, **how: Any) -> bool:
         """Whether the receipt is there, or nobody waits for it any more."""

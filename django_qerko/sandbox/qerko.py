@@ -191,6 +191,11 @@ class Qerko(Paying):
             self._note(silence)
         return reply
 
+    def await_answer(self, exchange: Exchange) -> bool:
+        """Wait for a reply to an exchange that was answered 202; whether one came by then that is no error."""
+        self.await_reply(exchange)
+        return self._letterbox.has_answer(exchange)
+
     def ask_and_wait(self, pos: PointOfSale, event: str, data: object = None, **how: Any) -> Turn:
         """Deliver one event as ``ask`` does, and wait for the reply to a 202."""
         exchange = self.ask(pos, event, data, **how)
