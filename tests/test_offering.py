@@ -85,8 +85,9 @@ def till(request: pytest.FixtureRequest, settings: Any, answering: Answering) ->
 
 
 @pytest.fixture(params=["accept", "refuse"])
-def contradictions(request: pytest.FixtureRequest, settings: Any) -> None:
+def contradictions(request: pytest.FixtureRequest, settings: Any) -> str:
     settings.QERKO = settings.QERKO | {"CONTRADICTIONS": request.param}
+    return str(request.param)
 
 
 def shown(restaurant: Restaurant) -> dict[str, float] | str:
@@ -103,13 +104,13 @@ def shown(restaurant: Restaurant) -> dict[str, float] | str:
     return {item["id"]: float(item["quantity"]) for item in said["items"]}
 
 
-def start(restaurant: Restaurant, **quantities: str) -> tuple[str, int]:
-    """A payment that wants to begin: its id, and what Qerko hears."""
+def start(restaurant: Restaurant, *, less: str = "0", **quantities: str) -> tuple[str, int]:
+    """A payment that wants to begin, of so much less than its items cost: its id, and what Qerko hears."""
     payment_id = f"payment-{next(_numbers)}"
     prices = Till.PRICES
     items = [{"id": item, "quantity": quantity, "price": str(prices[item])} for item, quantity in quantities.items()]
     sum_ = sum(prices[item] * Decimal(quantity) for item, quantity in quantities.items())
-    payment = told(payment_id, items=items, parts=[{"total": str(sum_)}])
+    payment = told(payment_id, items=items, parts=[{"total": str(sum_ - Decimal(less))}])
     return payment_id, deliver(restaurant, "paymentStart", {"payment": payment}).status_code
 
 
@@ -140,6 +141,19 @@ def test_a_bill_that_is_paid_in_whole_is_closed(restaurant: Restaurant, till: Ti
     assert row().owed == 0
     assert shown(restaurant) == "BILL_CLOSED"
     assert start(restaurant, beer="1")[1] == 422
+
+
+def test_a_sum_that_does_not_fit_is_taken_or_refused_as_the_policy_says(
+    restaurant: Restaurant, till: Till, contradictions: str
+) -> None:
+    shown(restaurant)
+
+    payment_id, status = start(restaurant, less="10", beer="1")
+
+    assert status == {"accept": 200, "refuse": 422}[contradictions]
+    assert bool(row().locked) is (contradictions == "accept")
+    end(restaurant, payment_id, {"accept": "PAID", "refuse": "CANCELLED"}[contradictions])
+    assert shown(restaurant) == {"beer": 3 if contradictions == "accept" else 4, "goulash": 1}
 
 
 @pytest.mark.usefixtures("contradictions")

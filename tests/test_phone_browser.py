@@ -6,11 +6,15 @@ import asyncio
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from pathlib import Path
+from typing import IO, Any, cast
 
 import pytest
 import requests
@@ -22,6 +26,7 @@ from django_qerko.sandbox.server import SandboxServer
 from example_project.demo.pub import Pub, lay_tables, listening, open_doors
 from example_project.demo.stage import Stage
 from tests.deliveries import KEY
+from tests.servers import ROOT
 from tests.workers import until
 
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "google-chrome", "chromium-browser"])), None)
@@ -249,3 +254,61 @@ async def press(page: Page, name: str, key: str) -> None:
         await page.keyboard.press("Tab")
         seen.append(await focused(page))
     await page.keyboard.press(key)
+
+
+# -- As the README says it ---------------------------------------------------------------------------
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[tuple[str, str]]:
+    """The addresses of the pub, and of a guest's phone, that ``make serve`` prints; Ctrl-C closes it."""
+    own = {
+        "CELERY_BROKER_URL": f"sqlite:///{folder / 'broker.sqlite3'}",
+        "DATABASE_URL": f"sqlite:///{folder / 'pub.sqlite3'}",
+        "DJANGO_SUPERUSER_PASSWORD": "a good one",
+    }
+    command = [sys.executable, "-m", "example_project.demo", "--serve", "--port=0", "--sandbox-port=0"]
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | own, stdout=subprocess.PIPE, text=True) as process:
+        stdout = cast("IO[str]", process.stdout)
+        said = ""
+        while "Ctrl-C closes all of it" not in said:
+            said += stdout.readline() or pytest.fail(said)
+        try:
+            pub, guest = re.findall(r"(?:The pub|A guest) +(http://127\.0\.0\.1:\d+/)$", said, re.MULTILINE)
+            yield pub, guest
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_what_make_serve_opens_is_paid_and_closes_in_the_pub(evening: Evening, tmp_path: Path) -> None:
+    with served(tmp_path) as (pub, guest):
+        evening.runner.run(pay_and_look(evening, pub, guest))
+
+
+async def pay_and_look(evening: Evening, pub: str, guest: str) -> None:
+    """One guest with a phone, and the landlord with the pub's own page and its admin."""
+    async with evening.page(PHONE) as phone, evening.page() as landlord:
+        # Neither the pub nor the admin has an icon, which is nothing that went wrong.
+        await landlord.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+        await landlord.goto(pub)
+        first = landlord.locator("section").filter(has_text="Stůl 1")
+        await expect(first).not_to_contain_text("Nobody sits here.")
+
+        await phone.goto(guest)
+        await phone.get_by_role("link", name="Stůl 1").click()
+        await phone.get_by_role("main").get_by_role("link", name=re.compile("CZK")).click()
+        await phone.get_by_role("button", name=re.compile("^Pay ")).click()
+        await phone.get_by_role("button", name="Confirm the payment").click()
+        await expect(phone.get_by_role("heading", name="Paid")).to_be_visible()
+        closed = phone.locator("#said li").filter(has_text="paymentClosed").first
+        await expect(closed).to_contain_text("replied")
+
+        await landlord.goto(pub)
+        await expect(first).to_contain_text("Nobody sits here.")
+        await landlord.goto(f"{pub}admin/django_qerko/payment/")
+        await landlord.get_by_label("Username").fill("landlord")
+        await landlord.get_by_label("Password").fill("a good one")
+        await landlord.get_by_role("button", name="Log in").click()
+        await expect(landlord.get_by_role("row").filter(has_text="PAID")).to_have_count(1)
