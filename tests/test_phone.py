@@ -720,7 +720,10 @@ def test_amounts_are_written_as_they_are_there(code: str, value: str, money: str
 # -- Who may change something ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["1/pay/4/2/", "1/payments/{}/decide/", "1/payments/{}/receipt/", "language/"])
+@pytest.mark.parametrize(
+    "path",
+    ["1/pay/4/2/", "1/payments/{}/decide/", "1/payments/{}/receipt/", "language/", "conversation/1/again/"],
+)
 def test_another_site_changes_nothing(phone: Phone, path: str) -> None:
     phone.pays().waits_for("Confirm the payment")
     path = path.format(phone.payment["id"])
@@ -730,6 +733,19 @@ def test_another_site_changes_nothing(phone: Phone, path: str) -> None:
     assert response.status_code == 403
     assert "Another page must not change anything here." in response.text
     assert phone.opens(path).page.status_code == 405
+
+
+def test_what_was_delivered_is_delivered_again_where_somebody_asks_for_it(phone: Phone) -> None:
+    phone.opens()
+    action = re.findall(r'action="/(conversation/\d+/again/)"', phone.page.text)[0]
+
+    assert phone.sends(action).page.status_code == 204
+
+    until(lambda: len(phone.till.received) == 2, seconds=20)
+    first, second = phone.till.received
+    assert first.document["id"] == second.document["id"]
+    assert second.hmac_holds
+    assert phone.sends("conversation/999999/again/").page.status_code == 404
 
 
 @pytest.mark.parametrize("action", ["", "progress/", "decide/", "receipt/"])

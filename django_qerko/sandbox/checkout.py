@@ -87,6 +87,17 @@ def ask_receipt(request: SandboxRequest, number: int, payment_id: uuid.UUID) -> 
 
 
 @require_POST
+def again(request: SandboxRequest, number: int) -> HttpResponse:
+    """Deliver the event of this exchange once more; the page stays, and the conversation beside it tells."""
+    qerko = request.sandbox.qerko
+    exchange = next((exchange for exchange in qerko.conversation if exchange.number == number), None)
+    if exchange is None:
+        raise Http404(f"Nobody remembers a delivery {number} here.")
+    qerko.deliver_again(exchange)
+    return rendering.nothing_new()
+
+
+@require_POST
 def language(request: SandboxRequest) -> HttpResponse:
     """Speak another language from now on, and go back to the page."""
     fields = sent(request)

@@ -34,6 +34,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "not_live": ("The sandbox does not answer.", "Sandbox neodpovídá."),
     "nothing_said": ("Nothing was said yet.", "Zatím nic nezaznělo."),
     "what_it_answers": ("What it answers", "Na co odpovídá"),
+    "deliver_again": ("Deliver it again", "Doručit znovu"),
     "reply": ("reply", "odpověď"),
     "kept": ("keeps the protocol", "dodržuje protokol"),
     "broken": ("violates the protocol", "porušuje protokol"),

@@ -171,6 +171,10 @@ class Qerko(Paying):
             raise ValueError("Nobody knows what was asked.")
         return self.misbehaviour.bring(replace(exchange.question, age=0.0, tamper=None), self._deliver)
 
+    def deliver_again(self, exchange: Exchange) -> None:
+        """The same in the background, with the reply to a 202 waited for."""
+        self._errands.begin(lambda: self.await_reply(self.redeliver(exchange)))
+
     def await_reply(self, exchange: Exchange, timeout: float | None = None) -> Reply | None:
         """Wait for the first reply to an exchange that was answered 202.
 

@@ -142,6 +142,7 @@ def for_page(said: Said, language: Language, *, is_alone: bool) -> dict[str, Any
         "outcome": hidden(said, outcome(said)),
         "took": took(said),
         "spoken": _spoken(said),
+        "may_come_again": isinstance(said, Exchange),
         "findings": [hidden(said, str(finding)) for finding in said.findings],
     }
 

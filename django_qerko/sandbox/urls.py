@@ -24,6 +24,7 @@ urlpatterns: Final = [
     path("script.js", pages.script, name="script"),
     path("language/", checkout.language, name="language"),
     path("conversation/", pages.news, name="news"),
+    path("conversation/<int:number>/again/", checkout.again, name="again"),
     path("conversation.json", pages.conversation, name="conversation"),
     path("<int:number>/", pages.restaurant, name="restaurant"),
     path("<int:number>/search/", pages.search, name="search"),
