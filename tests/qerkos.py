@@ -33,6 +33,11 @@ class Request:
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the caller lived to say all of it."""
+        return len(self.body) == int(dict(self.headers)["Content-Length"])
+
     def header(self, name: str) -> str:
         """The one value of a header that stands there once."""
         (value,) = (value for key, value in self.headers if key.lower() == name)

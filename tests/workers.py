@@ -89,8 +89,8 @@ class Stage:
             process.wait(timeout=30)
 
     def replies(self) -> list[dict[str, Any]]:
-        """What Qerko was told, in order."""
-        return [json.loads(request.body) for request in self.qerko.requests]
+        """What Qerko was told, in order; not what a worker was killed in the midst of."""
+        return [json.loads(request.body) for request in self.qerko.requests if request.is_whole]
 
 
 @contextmanager
