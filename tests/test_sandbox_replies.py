@@ -502,7 +502,7 @@ def test_what_is_asked_of_qerko_is_told_and_who_is_turned_away(till: Till, qerko
     ]
     assert "POST /api/v4/pos/get-payment" in page
     assert "no known API key (protocol section 1)" in page
-    assert [call.status for call in qerko.strangers] == [401]
+    assert [(call.status, call.event_id) for call in qerko.strangers] == [(401, "")]
     assert OTHER_KEY.reveal() not in page
 
 
